@@ -1,0 +1,1 @@
+"""Configuration: `config.toml`, the environment and the command line, as frozen Structs."""

@@ -1,0 +1,70 @@
+"""One frozen Struct per section of config.toml. Defaults live here and nowhere else."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")]
+Table = dict[str, Any]
+
+
+class Server(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the server listens and how it treats requests."""
+
+    host: Annotated[str, Meta(min_length=1, max_length=255)] = "127.0.0.1"
+    port: Port = 8000
+    data_dir: Annotated[str, Meta(min_length=1)] = "data"
+    max_body_mb: Annotated[float, Meta(gt=0, le=1024)] = 16
+    body_timeout: Seconds = 30
+    request_timeout: Seconds = 120
+    grace_seconds: Seconds = 30
+    log_format: Literal["console", "json"] = "console"
+
+
+class Engine(Struct, frozen=True, forbid_unknown_fields=True):
+    """What computes the vectors."""
+
+    device: Device = "auto"
+    dtype: Literal["auto", "float32"] = "auto"
+    threads: Annotated[int, Meta(ge=0, le=4096)] = 0
+
+
+class Batching(Struct, frozen=True, forbid_unknown_fields=True):
+    """How requests become forward passes."""
+
+    max_batch_tokens: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    max_queued_tokens: Count = 1_000_000
+    max_inputs: Annotated[int, Meta(ge=1, le=100_000)] = 2048
+    batch_timeout: Seconds = 60
+
+
+class Cache(Struct, frozen=True):
+    """Which strategy keeps models; `tables` are the `[cache.<name>]` sections, as they stand."""
+
+    strategy: Annotated[str, Meta(min_length=1, max_length=100)] = "fixed_size"
+    safety_margin_gb: Annotated[float, Meta(ge=0, le=100_000)] = 1.0
+    tables: dict[str, Table] = {}
+
+
+class Sources(Struct, frozen=True):
+    """How sources are asked; `tables` are the `[sources.<name>]` sections, as they stand."""
+
+    order: tuple[str, ...] = ()
+    on_source_error: Literal["stop", "skip"] = "stop"
+    resolve_timeout: Seconds = 5
+    load_timeout: Seconds = 60
+    tables: dict[str, Table] = {}
+
+
+class Config(Struct, frozen=True):
+    """Everything that config.toml may say; `plugins` are the `[plugins.<name>]` sections."""
+
+    server: Server = Server()
+    engine: Engine = Engine()
+    batching: Batching = Batching()
+    cache: Cache = Cache()
+    sources: Sources = Sources()
+    plugins: dict[str, Table] = {}

@@ -1,0 +1,1 @@
+"""What rooms and plugins share: Structs and Protocols, no behaviour to speak of."""

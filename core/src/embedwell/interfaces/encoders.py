@@ -1,0 +1,129 @@
+"""The device side, shaped so that it could be another process: plain values in, rows out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from msgspec import Struct
+
+from embedwell.interfaces.caches import Need
+from embedwell.interfaces.models import Manifest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Rows: TypeAlias = NDArray[np.float32]
+
+
+class Batch(Struct, frozen=True):
+    """Sequences of one model laid end to end.
+
+    `ids` are little-endian int32, `lengths` the tokens of each sequence (all ≥ 1), `skips` how
+    many leading tokens of each pooling leaves out (a prompt's).
+    """
+
+    ids: bytes
+    lengths: tuple[int, ...]
+    skips: tuple[int, ...]
+
+
+class EncoderFacts(Struct, frozen=True, kw_only=True):
+    """What a loaded encoder says of itself; measured where it could be.
+
+    `packed`: a batch costs the sum of its tokens; otherwise longest × count. `batch_tokens` is
+    the largest cost that it wants in one batch. `deviation` is the largest distance (1 − cosine)
+    that the check at load saw between packed and single vectors, None where nothing was compared.
+    `single`: one text per batch, always.
+    """
+
+    device: str
+    dtype: str
+    dimensions: int
+    vocabulary: int
+    packed: bool
+    batch_tokens: int
+    need: Need
+    single: bool = False
+    deviation: float | None = None
+    why: str = ""
+    outputs: frozenset[str] = frozenset({"dense"})
+
+
+class DeviceOutOfMemory(Exception):
+    """A batch or a load did not fit in the device's memory; nothing is lost."""
+
+
+class DeviceFailure(Exception):
+    """The device is beyond use: no retry can help and the process should end."""
+
+
+class Encoder(Protocol):
+    """A loaded model; every method blocks and is called in the device's own thread."""
+
+    @property
+    def facts(self) -> EncoderFacts: ...
+
+    def encode(self, batch: Batch) -> "Rows":
+        """C-contiguous float32 `[len(batch.lengths), dimensions]`, before a final Normalize.
+
+        Raises DeviceOutOfMemory, DeviceFailure, or anything else for a batch it failed on.
+        """
+
+    def close(self) -> None:
+        """Drop every tensor; called once."""
+
+
+class Memory(Struct, frozen=True):
+    """Bytes of a device as its driver sees them."""
+
+    total: int
+    free: int
+
+
+class DeviceMemory(Protocol):
+    """Measures a device: CUDA, host memory, or a fake; raises OSError where it cannot."""
+
+    def measure(self) -> Memory: ...
+
+
+class Backend(Protocol):
+    """Loads snapshots on one device; every method blocks and is called in a thread."""
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def memory(self) -> DeviceMemory: ...
+
+    def warm(self, model_types: Sequence[str]) -> None:
+        """Import what loading these kinds of model will need; unknown kinds are passed over."""
+
+    def check(self) -> None:
+        """A small product on the device; raises when the device does not work."""
+
+    def estimate(self, manifest: Manifest) -> Need:
+        """Bytes that a load would take."""
+
+    def load(self, path: Path, manifest: Manifest) -> Encoder:
+        """Raises InvalidModel for a snapshot it cannot serve, DeviceOutOfMemory."""
+
+    def forget(self) -> None:
+        """Return freed memory to the device, after encoders were closed."""
+
+
+class ModelHandle(Protocol):
+    """A leased model as the batcher sees it: `hold` keeps it loaded while a batch runs."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def encoder(self) -> Encoder: ...
+
+    def hold(self) -> None: ...
+
+    def release(self) -> None: ...

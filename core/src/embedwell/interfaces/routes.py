@@ -1,0 +1,75 @@
+"""Routes as data: who may call, what comes in, what goes out."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct
+
+from embedwell.interfaces.plugins import Caller, RequestHead
+
+Access = Literal["public", "embed", "manage", "metrics"]
+Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class Body(Protocol):
+    """A request's body as it arrives; reading is what lets the client send more."""
+
+    def __aiter__(self) -> Any: ...
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """What a handler gets.
+
+    `args` are the path's variables, decoded. `body` is the Route's Struct, or, where the Route
+    streams, an async iterator of bytes. `timeout` is what is left of the deadline in seconds.
+    """
+
+    head: RequestHead
+    args: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Any
+    request_id: str
+    timeout: float
+    caller: Caller | None = None
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """What a handler returns: bytes as they are, anything else as JSON."""
+
+    body: Any
+    status: int = 200
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = {}
+    model: str = ""  # for the log and RequestFinished
+
+
+Handler = Callable[[Request], Awaitable[Reply]]
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """One method and path; `<tag>` in a path takes a model tag, slashes included.
+
+    `body` is the Struct that decodes it, `stream=True` hands the bytes over as they come,
+    neither means no body. `max_body` is in bytes; None takes the server's limit. `replies` maps
+    a status to the Struct (or content type) of its body, for the OpenAPI page; `errors` are the
+    codes it may answer beside those that every route may.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    access: Access
+    summary: str
+    body: type[Any] | None = None
+    stream: bool = False
+    max_body: int | None = None
+    replies: Mapping[int, Any] = {200: None}
+    errors: tuple[str, ...] = ()
+
+
+class Mount(Struct, frozen=True, kw_only=True):
+    """An ASGI application below a prefix, behind the same middleware."""
+
+    prefix: str
+    app: Asgi
+    access: Access
