@@ -51,7 +51,7 @@ class Route(Struct, frozen=True, kw_only=True):
 
     `body` is the Struct that decodes it, `stream=True` hands the bytes over as they come,
     neither means no body. `max_body` is in bytes; None takes the server's limit. `replies` maps
-    a status to the Struct (or content type) of its body, for the OpenAPI page; `errors` are the
+    a status to the Struct (or content type) of its body, for the OpenAPI page (200 if empty); `errors` are the
     codes it may answer beside those that every route may.
     """
 
@@ -63,7 +63,7 @@ class Route(Struct, frozen=True, kw_only=True):
     body: type[Any] | None = None
     stream: bool = False
     max_body: int | None = None
-    replies: Mapping[int, Any] = {200: None}
+    replies: Mapping[int, Any] = {}
     errors: tuple[str, ...] = ()
 
 

@@ -1,0 +1,1 @@
+"""From many waiting requests to few forward passes."""

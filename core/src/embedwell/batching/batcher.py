@@ -1,0 +1,262 @@
+"""The micro-batcher: requests in, forward passes on the device, rows back to who asked."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+from embedwell.batching.jobs import Failure, Job, Run, Submitted, parts_of
+from embedwell.batching.plan import Limits, halves, smaller
+from embedwell.batching.queue import Queue
+from embedwell.batching.room import Room
+from embedwell.batching.worker import Outcome, Worker
+from embedwell.config.schema import Batching
+from embedwell.errors import DeadlineExceeded, Draining, ModelError, OutOfMemory
+from embedwell.interfaces.embedding import Tokens
+from embedwell.interfaces.encoders import ModelHandle
+from embedwell.interfaces.events import BatchRun, Event, WorkerReplaced
+
+log = logging.getLogger("embedwell.batching")
+
+MAX_LOST = 4  # threads that never returned before the device counts as dead
+
+
+class Batcher:
+    """One device's queue and thread; create and use it on the event loop.
+
+    Greedy: whenever the device has a place free it gets the best batch there is, and the one
+    prefetched is planned anew as long as the device has not begun it. No timer delays a request.
+    """
+
+    def __init__(
+        self,
+        settings: Batching,
+        *,
+        device: str,
+        check: Callable[[], None],
+        emit: Callable[[Event], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._device = device
+        self._check = check
+        self._emit = emit
+        self._clock = clock
+        self._room = Room(settings.max_queued_tokens)
+        self._caps: dict[str, int] = {}
+        self._queue = Queue(self._limits)
+        self._loop = asyncio.get_running_loop()
+        self._worker = Worker(
+            timeout=settings.batch_timeout, clock=clock, done=self._done, returned=_let_go
+        )
+        self._pump_due = False
+        self._closed = False
+        self._rate = 0.0
+        self._probe: _Probe | None = None
+        self.fatal: asyncio.Future[str] = self._loop.create_future()
+        self.proven = False  # whether the last attempt succeeded
+
+    def room(self, model: str, tokens: Tokens) -> AbstractContextManager[None]:
+        """A place for these tokens until the answer; raises Overloaded."""
+        return self._room.enter(model, tokens.total, self._rate)
+
+    @property
+    def queued_tokens(self) -> int:
+        return self._room.total
+
+    async def submit(self, handle: ModelHandle, tokens: Tokens) -> Submitted:
+        """Every sequence's row; the caller holds the lease.
+
+        Raises ModelError for an input the model fails on, DeadlineExceeded for one that blocks
+        it, OutOfMemory for one sequence that does not fit by itself, Draining at the end.
+        """
+        if self._closed:
+            raise Draining("The server is stopping", retry_after=1)
+        job = Job(handle, tokens, self._loop.create_future(), self._clock())
+        self._queue.add(job)
+        self._wake()
+        try:
+            return await job.future
+        finally:
+            self._queue.discard(job)
+
+    async def prove(self) -> None:
+        """A small product on the device, once for all who ask; raises ModelError."""
+        if self._closed:
+            raise Draining("The server is stopping", retry_after=1)
+        if self._probe is None or self._probe.proof.done():
+            self._probe = _Probe(self._check, self._loop.create_future())
+            self._wake()
+        await asyncio.shield(self._probe.proof)
+
+    async def aclose(self) -> None:
+        """Fail whatever waits, and let the thread end after what it runs."""
+        self._closed = True
+        self._take_back()
+        for job in self._queue.drain():
+            job.fail(Draining("The server is stopping", retry_after=1))
+        if self._probe is not None:
+            self._probe.settle(ModelError("The server is stopping"))
+        self._worker.close()
+
+    def _limits(self, handle: ModelHandle) -> Limits:
+        facts = handle.encoder.facts
+        wanted = self._settings.max_batch_tokens or facts.batch_tokens
+        cap = self._caps.get(handle.name, wanted)
+        return Limits(min(wanted, cap), facts.packed, facts.single)
+
+    def _wake(self) -> None:
+        """Plan once for all that arrives in this turn of the loop."""
+        if not self._pump_due:
+            self._pump_due = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pump_due = False
+        if self._closed:
+            return
+        self._take_back()
+        with self._guarded():
+            work = self._next_work()
+            if work is not None:
+                self._worker.offer(work)
+
+    def _take_back(self) -> None:
+        """What the device has not begun goes back, to be planned with what came since."""
+        held = self._worker.retract()
+        if isinstance(held, _Probe):
+            held.offered = False
+        elif isinstance(held, Run):
+            self._queue.restore(held)
+            held.handle.release()
+
+    def _next_work(self) -> "Run | _Probe | None":
+        probe = self._probe
+        if probe is not None and not probe.offered and not probe.proof.done():
+            probe.offered = True
+            return probe
+        run = self._queue.next_run()
+        if run is not None:
+            run.handle.hold()
+        return run
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """A fault of the planning itself fails everyone who waits, rather than leaving them."""
+        try:
+            yield
+        except Exception:
+            log.exception("planning failed")
+            for job in self._queue.drain():
+                job.fail(ModelError("The batch could not be planned"))
+
+    def _done(self, work: "Run | _Probe", outcome: Outcome) -> None:
+        failure = outcome.result if isinstance(outcome.result, Failure) else None
+        self.proven = failure is None
+        with self._guarded():
+            if isinstance(work, _Probe):
+                reason = failure and ModelError(f"The device failed: {failure.reason}")
+                work.settle(reason or None)
+            else:
+                self._report(work, outcome, failure)
+                self._answer(work, outcome, failure)
+        if failure is not None:
+            self._note_loss(failure)
+        self._wake()
+
+    def _report(self, run: Run, outcome: Outcome, failure: Failure | None) -> None:
+        tokens = sum(run.lengths)
+        if failure is None and outcome.seconds > 0:
+            rate = tokens / outcome.seconds
+            self._rate = rate if not self._rate else 0.9 * self._rate + 0.1 * rate
+        self._emit(
+            BatchRun(
+                at=self._clock(),
+                model=run.handle.name,
+                items=len(run.lengths),
+                requests=len(run.parts),
+                tokens=tokens,
+                cost=run.cost,
+                seconds=outcome.seconds,
+                outcome=failure.kind if failure else "ok",
+            )
+        )
+
+    def _answer(self, run: Run, outcome: Outcome, failure: Failure | None) -> None:
+        match failure:
+            case None:
+                run.deliver(outcome.result, outcome.began)
+            case Failure(kind="out_of_memory"):
+                self._caps[run.handle.name] = smaller(run.cost)
+                self._split(run, OutOfMemory("The input does not fit in memory", retry_after=1))
+            case Failure(kind="error"):
+                self._split(run, ModelError("The model failed on this input"))
+            case Failure(kind="timeout"):
+                self._each_alone(run)
+            case Failure(kind="fatal"):
+                for part in run.parts:
+                    part.job.fail(ModelError("The device failed; the server restarts"))
+
+    def _split(self, run: Run, error: Exception) -> None:
+        """Halve until the culprit stands alone; what is left of its request goes with it."""
+        items = run.items
+        if len(items) == 1:
+            items[0][0].fail(error)
+            return
+        for half in halves(items):
+            self._force(half, run.limits)
+
+    def _each_alone(self, run: Run) -> None:
+        """Each request once more by itself; who was alone is the culprit."""
+        if len(run.parts) == 1:
+            limit = self._settings.batch_timeout
+            run.parts[0].job.fail(
+                DeadlineExceeded(f"The model did not answer within {limit:g} seconds")
+            )
+            return
+        for part in run.parts:
+            self._force([(part.job, index) for index in part.indices], run.limits)
+
+    def _force(self, items: Sequence[tuple[Job, int]], limits: Limits) -> None:
+        parts = parts_of(items)
+        if parts:
+            self._queue.force(parts, limits)
+
+    def _note_loss(self, failure: Failure) -> None:
+        if failure.kind == "timeout":
+            self._emit(
+                WorkerReplaced(at=self._clock(), device=self._device, lost=self._worker.lost)
+            )
+        dead = failure.kind == "fatal" or self._worker.lost >= MAX_LOST
+        if dead and not self.fatal.done():
+            self.fatal.set_result(
+                f"{self._worker.lost} forward passes never returned"
+                if failure.kind == "timeout"
+                else f"the device failed: {failure.reason}"
+            )
+
+
+class _Probe:
+    """The small product that proves the device, as a piece of work."""
+
+    def __init__(self, check: Callable[[], None], proof: "asyncio.Future[None]") -> None:
+        self._check = check
+        self.proof = proof
+        self.offered = False
+
+    def perform(self) -> None:
+        self._check()
+
+    def settle(self, error: Exception | None) -> None:
+        if self.proof.done():
+            return
+        if error is None:
+            self.proof.set_result(None)
+        else:
+            self.proof.set_exception(error)
+            self.proof.exception()  # nobody may be waiting any more
+
+
+def _let_go(work: "Run | _Probe") -> None:
+    if isinstance(work, Run):
+        work.handle.release()

@@ -1,0 +1,100 @@
+"""Sequences that wait, by model and request; round robin over both."""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+from embedwell.batching.jobs import Job, Part, Run, parts_of
+from embedwell.batching.plan import Limits, fill
+from embedwell.interfaces.encoders import Encoder, ModelHandle
+
+MAX_SEQUENCES = 4096  # of one request that a plan looks at; a batch never holds more
+
+
+class Queue:
+    """Jobs in turn, and the runs that must go before them; on the loop only."""
+
+    def __init__(self, limits: Callable[[ModelHandle], Limits]) -> None:
+        self._limits = limits
+        self._models: OrderedDict[Encoder, deque[Job]] = OrderedDict()
+        self._forced: deque[Run] = deque()
+
+    def add(self, job: Job) -> None:
+        self._models.setdefault(job.handle.encoder, deque()).append(job)
+
+    def discard(self, job: Job) -> None:
+        """Forget a job that nobody waits for any more."""
+        jobs = self._models.get(job.handle.encoder)
+        if jobs is not None and job in jobs:
+            jobs.remove(job)
+            if not jobs:
+                del self._models[job.handle.encoder]
+
+    def force(self, parts: Sequence[Part], limits: Limits) -> None:
+        """These run next, by themselves."""
+        self._forced.append(Run(parts, limits, forced=True))
+
+    def restore(self, run: Run) -> None:
+        """Take back a run that the device has not begun."""
+        if run.forced:
+            self._forced.appendleft(run)
+            return
+        for part in reversed(run.parts):
+            if not part.job.over:
+                self._put_first(part)
+        if run.handle.encoder in self._models:
+            self._models.move_to_end(run.handle.encoder, last=False)
+
+    def _put_first(self, part: Part) -> None:
+        if not part.job.waiting:
+            self._models.setdefault(part.job.handle.encoder, deque()).appendleft(part.job)
+        part.job.waiting.extendleft(reversed(part.indices))
+
+    def next_run(self) -> Run | None:
+        """What to run now, or None; jobs that are over are dropped on the way."""
+        while self._forced:
+            run = self._forced.popleft()
+            parts = parts_of(run.items)
+            if parts:
+                return Run(parts, run.limits, forced=True)
+        while self._models:
+            encoder, jobs = next(iter(self._models.items()))
+            run_or_none = self._take(jobs)
+            self._models.move_to_end(encoder)
+            if not jobs:
+                del self._models[encoder]
+            if run_or_none:
+                return run_or_none
+        return None
+
+    def _take(self, jobs: deque[Job]) -> Run | None:
+        alive = [job for job in jobs if not job.over and job.waiting]
+        jobs.clear()
+        if not alive:
+            return None
+        limits = self._limits(alive[0].handle)
+        counts = fill([_lengths(job) for job in alive], limits)
+        parts = [
+            Part(job, tuple(job.waiting.popleft() for _ in range(count)))
+            for job, count in zip(alive, counts, strict=True)
+            if count
+        ]
+        served = [job for job, count in zip(alive, counts, strict=True) if count]
+        unserved = [job for job, count in zip(alive, counts, strict=True) if not count]
+        jobs.extend(job for job in unserved + served if job.waiting)
+        return Run(parts, limits)
+
+    def __bool__(self) -> bool:
+        return bool(self._forced or self._models)
+
+    def drain(self) -> list[Job]:
+        """Every job that waits, taken out."""
+        waiting = [job for jobs in self._models.values() for job in jobs]
+        waiting += [part.job for run in self._forced for part in run.parts]
+        self._models.clear()
+        self._forced.clear()
+        return waiting
+
+
+def _lengths(job: Job) -> list[int]:
+    return [job.tokens.lengths[i] for i in islice(job.waiting, MAX_SEQUENCES)]

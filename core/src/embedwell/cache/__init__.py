@@ -1,0 +1,1 @@
+"""The loaded models of one device."""

@@ -1,0 +1,190 @@
+"""The request path: a call in, finite float32 rows out, in input order."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+import numpy as np
+
+from embedwell.batching.batcher import Batcher
+from embedwell.batching.jobs import Chunk, Submitted
+from embedwell.cache.model_cache import ModelCache
+from embedwell.cache.resident import Lease
+from embedwell.errors import DeadlineExceeded, EmbedwellError, Invalid, ModelError, OutOfMemory
+from embedwell.interfaces.embedding import EmbeddingCall, Embeddings, Timings, Tokens
+from embedwell.interfaces.events import Embedded, Event
+from embedwell.interfaces.models import Manifest
+from embedwell.interfaces.services import Registry, Threads
+from embedwell.models.manifests import Manifests
+from embedwell.tokenization.tokenizers import Tokenizers
+
+if TYPE_CHECKING:
+    from embedwell.interfaces.encoders import Rows
+
+INLINE_VALUES = 200_000  # floats finished on the loop; more go to a thread
+
+
+class RequestPath:
+    """Embeds; holds nothing of a request after its answer."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        manifests: Manifests,
+        tokenizers: Tokenizers,
+        batcher: Batcher,
+        cache: ModelCache,
+        threads: Threads,
+        dtype: str,
+        max_inputs: int,
+        emit: Callable[[Event], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._registry = registry
+        self._manifests = manifests
+        self._tokenizers = tokenizers
+        self._batcher = batcher
+        self._cache = cache
+        self._threads = threads
+        self._dtype = dtype
+        self._max_inputs = max_inputs
+        self._emit = emit
+        self._clock = clock
+
+    async def embed(self, call: EmbeddingCall) -> Embeddings:
+        """Raises an EmbedwellError; a deadline and a client that left arrive as cancellation."""
+        record = _Record(call, self._clock)
+        with self._reported(record):
+            try:
+                with anyio.fail_after(call.timeout):
+                    return await self._embed(call, record)
+            except TimeoutError:
+                message = f"The request was not answered within {call.timeout:g} seconds"
+                raise DeadlineExceeded(message) from None
+
+    async def _embed(self, call: EmbeddingCall, record: "_Record") -> Embeddings:
+        self._check_inputs(call)
+        async with self._registry.open(call.ref) as snapshot:
+            record.model = snapshot.key.name
+            manifest = await self._manifests.of(snapshot)
+            check_dimensions(call, manifest)
+            tokens = await self._tokenizers.encode(snapshot, manifest, call)
+            record.tokenized(tokens)
+            room = self._batcher.room(str(snapshot.key), tokens)
+            with room:
+                async with self._cache.lease(snapshot, self._dtype) as model:
+                    answer = await self._run(model, tokens)
+        record.queue = answer.queue_seconds
+        finishing = (answer.chunks, len(tokens.lengths), call, manifest)
+        if len(tokens.lengths) * manifest.dimensions > INLINE_VALUES:
+            rows = await self._threads.run(finish, *finishing)
+        else:
+            rows = finish(*finishing)
+        return record.answered(rows, tokens)
+
+    def _check_inputs(self, call: EmbeddingCall) -> None:
+        if not call.texts:
+            raise Invalid("input: give at least one text or token list", param="input")
+        if len(call.texts) > self._max_inputs:
+            message = f"input: {len(call.texts)} items, at most {self._max_inputs} are taken"
+            raise Invalid(message, param="input")
+
+    async def _run(self, model: Lease, tokens: Tokens) -> Submitted:
+        try:
+            return await self._batcher.submit(model, tokens)
+        except OutOfMemory:
+            await self._cache.reclaim()
+        return await self._batcher.submit(model, tokens)
+
+    @contextmanager
+    def _reported(self, record: "_Record") -> Iterator[None]:
+        try:
+            yield
+        except EmbedwellError as error:
+            self._emit(record.event(error.code))
+            raise
+        except asyncio.CancelledError:
+            self._emit(record.event("cancelled"))
+            raise
+        except BaseException:
+            self._emit(record.event("INTERNAL"))
+            raise
+        self._emit(record.event("ok"))
+
+
+class _Record:
+    """One call's times and counts, as they become known."""
+
+    def __init__(self, call: EmbeddingCall, clock: Callable[[], float]) -> None:
+        self._call = call
+        self._clock = clock
+        self._started = clock()
+        self.model = call.ref.name
+        self.tokens = Tokens((), (), 0)
+        self.tokenize = self.queue = 0.0
+
+    def tokenized(self, tokens: Tokens) -> None:
+        self.tokens = tokens
+        self.tokenize = self._clock() - self._started
+
+    def _timings(self) -> Timings:
+        total = self._clock() - self._started
+        inference = max(0.0, total - self.tokenize - self.queue)
+        return Timings(self.tokenize, self.queue, inference, total)
+
+    def answered(self, rows: "Rows", tokens: Tokens) -> Embeddings:
+        return Embeddings(rows, tokens.total, tokens.truncated, self._timings(), self.model)
+
+    def event(self, outcome: str) -> Embedded:
+        timings = self._timings()
+        return Embedded(
+            at=self._clock(),
+            request_id=self._call.request_id,
+            model=self.model,
+            outcome=outcome,
+            inputs=len(self._call.texts),
+            tokens=self.tokens.total,
+            truncated=len(self.tokens.truncated),
+            tokenize_seconds=timings.tokenize,
+            queue_seconds=timings.queue,
+            inference_seconds=timings.inference,
+            seconds=timings.total,
+            caller=self._call.caller,
+        )
+
+
+def check_dimensions(call: EmbeddingCall, manifest: Manifest) -> None:
+    """Raises Invalid for more dimensions than the model has."""
+    if call.dimensions is not None and not 1 <= call.dimensions <= manifest.dimensions:
+        raise Invalid(
+            f"dimensions: {call.dimensions} asked for, the model has {manifest.dimensions}",
+            param="dimensions",
+        )
+
+
+def finish(chunks: Sequence[Chunk], count: int, call: EmbeddingCall, manifest: Manifest) -> "Rows":
+    """Rows in input order: finite, cut to `dimensions`, then of unit length where asked for.
+
+    Pure; float32 `[count, dimensions]`, C-contiguous. Raises ModelError for NaN and infinity.
+    """
+    rows = np.empty((count, chunks[0].rows.shape[1]), np.float32)
+    for chunk in chunks:
+        rows[list(chunk.indices)] = chunk.rows
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        bad = int(np.argmin(finite))
+        raise ModelError(f"The model gave values that are not finite for input {bad}")
+    if call.dimensions is not None:
+        rows = rows[:, : call.dimensions]
+    unit = manifest.normalizes if call.normalize is None else call.normalize
+    return np.ascontiguousarray(normalize(rows) if unit else rows)
+
+
+def normalize(rows: "Rows") -> "Rows":
+    """Rows divided by their L2 norm, as torch.nn.functional.normalize does; zeros stay zeros."""
+    norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    unit: Rows = (rows / np.maximum(norms, 1e-12)).astype(np.float32)
+    return unit

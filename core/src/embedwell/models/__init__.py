@@ -1,0 +1,1 @@
+"""From a tag to a snapshot, and what its files say."""

@@ -1,0 +1,1 @@
+"""Work in the background: tasks with owners, threads with bounds."""

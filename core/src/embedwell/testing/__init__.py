@@ -1,0 +1,21 @@
+"""For tests of the server and of plugins: fakes, model folders, contracts.
+
+Needs `pip install "embedwell[testing]"`.
+"""
+
+from embedwell.testing.clock import FakeClock
+from embedwell.testing.contracts import CacheStrategyContract, SourceContract
+from embedwell.testing.devices import FakeBackend, FakeEncoder, FakeMemory
+from embedwell.testing.folders import make_model_folder
+from embedwell.testing.services import make_services
+
+__all__ = [
+    "CacheStrategyContract",
+    "FakeBackend",
+    "FakeClock",
+    "FakeEncoder",
+    "FakeMemory",
+    "SourceContract",
+    "make_model_folder",
+    "make_services",
+]

@@ -1,0 +1,290 @@
+"""The model cache with a real event loop and fake loads."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from embedwell.cache.model_cache import ModelCache
+from embedwell.cache.resident import Lease
+from embedwell.errors import EmbedwellError, InvalidModel, OutOfMemory
+from embedwell.interfaces.caches import CacheStrategy, Need
+from embedwell.interfaces.encoders import DeviceOutOfMemory, Encoder
+from embedwell.interfaces.events import Event, LoadFailed, ModelEvicted, ModelLoaded
+from embedwell.interfaces.models import ModelKey, Snapshot
+from embedwell.testing import FakeClock, FakeEncoder, FakeMemory
+from embedwell_cache_fixed.strategy import Config, FixedSize
+
+
+def snapshot(name: str) -> Snapshot:
+    return Snapshot(Path("/nowhere") / name, ModelKey("test", name, "1"), name)
+
+
+class Loader:
+    """Loads at once, or when `gate` opens; sizes and failures by name."""
+
+    def __init__(self, memory: FakeMemory) -> None:
+        self.memory = memory
+        self.needs: dict[str, Need] = {}
+        self.measured: dict[str, Need] = {}
+        self.failures: dict[str, list[BaseException]] = {}
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.loads: list[str] = []
+        self.unloads = 0
+
+    async def estimate(self, snapshot: Snapshot) -> Need:
+        return self.needs.get(snapshot.key.name, Need(10, 2))
+
+    async def load(self, snapshot: Snapshot) -> Encoder:
+        name = snapshot.key.name
+        self.loads.append(name)
+        await self.gate.wait()
+        if self.failures.get(name):
+            raise self.failures[name].pop(0)
+        need = self.measured.get(name) or await self.estimate(snapshot)
+        self.memory.taken += need.weights
+        return FakeEncoder(need=need)
+
+    async def unload(self, encoder: Encoder) -> None:
+        await asyncio.sleep(0)
+        encoder.close()
+        self.unloads += 1
+        self.memory.taken -= encoder.facts.need.weights
+
+
+class Bench:
+    def __init__(self, max_models: int = 2, total: int = 100) -> None:
+        self.memory = FakeMemory(total)
+        self.loader = Loader(self.memory)
+        self.clock = FakeClock()
+        self.events: list[Event] = []
+        strategy: CacheStrategy = FixedSize(Config(max_models=max_models))
+        self.cache = ModelCache(
+            self.loader,
+            strategy,
+            self.memory,
+            safety=0,
+            emit=self.events.append,
+            clock=self.clock,
+            wall=self.clock,
+        )
+
+    async def use(self, name: str) -> None:
+        self.clock.now += 1
+        async with self.cache.lease(snapshot(name), "float32"):
+            pass
+
+    def states(self) -> dict[str, str]:
+        return {r.tag: r.state.value for r in self.cache.residents()}
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    made = Bench()
+    yield made
+    await made.cache.aclose()
+
+
+async def settled() -> None:
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+async def test_least_recently_used_leaves(bench: Bench) -> None:
+    for name in "ABCAB":
+        await bench.use(name)
+    assert bench.loader.loads == list("ABCAB")
+    for name in "BAB":
+        await bench.use(name)
+    assert len(bench.loader.loads) == 5
+    evicted = [e.model for e in bench.events if isinstance(e, ModelEvicted)]
+    assert evicted == list("ABC")
+
+
+async def test_a_hundred_first_requests_load_once(bench: Bench) -> None:
+    await asyncio.gather(*(bench.use("A") for _ in range(100)))
+    assert bench.loader.loads == ["A"]
+    assert sum(isinstance(e, ModelLoaded) for e in bench.events) == 1
+    assert [r.leases for r in bench.cache.residents()] == [0]
+
+
+async def test_who_leaves_while_it_loads_costs_the_others_nothing(bench: Bench) -> None:
+    bench.loader.gate.clear()
+    waiting = [asyncio.create_task(bench.use("A")) for _ in range(10)]
+    await settled()
+    waiting[0].cancel()
+    bench.loader.gate.set()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert results[1:] == [None] * 9
+    assert bench.loader.loads == ["A"]
+    assert [r.leases for r in bench.cache.residents()] == [0]
+
+
+async def test_who_leaves_in_the_moment_of_the_grant_leaves_no_lease(bench: Bench) -> None:
+    bench.loader.gate.clear()
+    task = asyncio.create_task(bench.use("A"))
+    await settled()
+    (resident,) = bench.cache.residents()
+    bench.loader.gate.set()
+    while not any(waiter.done() for waiter in resident.waiters) and resident.waiters:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert resident.leases == 0
+
+
+async def test_a_leased_model_is_never_evicted(bench: Bench) -> None:
+    async with bench.cache.lease(snapshot("A"), "float32") as a:
+        await bench.use("B")
+        await bench.use("C")
+        await bench.use("D")
+        assert isinstance(a.encoder, FakeEncoder)
+        assert not a.encoder.closed
+    assert "A" in bench.states()
+
+
+async def test_a_busy_model_is_drained_for_one_that_waits() -> None:
+    bench = Bench(max_models=1)
+    lease_a = bench.cache.lease(snapshot("A"), "float32")
+    a = await lease_a.__aenter__()
+    bench.clock.now += 10
+    waits = asyncio.create_task(bench.use("B"))
+    await settled()
+    assert bench.states() == {"A": "draining", "B": "absent"}
+    late = asyncio.create_task(bench.use("A"))  # takes no new lease: B is first
+    await settled()
+    assert isinstance(a, Lease)
+    await lease_a.__aexit__(None, None, None)
+    await waits
+    bench.clock.now += 10
+    bench.cache.poke()
+    await late
+    assert bench.loader.loads == ["A", "B", "A"]
+    await bench.cache.aclose()
+
+
+async def test_a_drain_that_is_no_longer_needed_ends() -> None:
+    bench = Bench(max_models=1)
+    async with bench.cache.lease(snapshot("A"), "float32"):
+        bench.clock.now += 10
+        waits = asyncio.create_task(bench.use("B"))
+        await settled()
+        waits.cancel()
+        await settled()
+        assert bench.states() == {"A": "ready"}
+        await bench.use("A")
+    await bench.cache.aclose()
+
+
+async def test_one_larger_than_the_budget_is_refused_and_nothing_leaves(bench: Bench) -> None:
+    await bench.use("A")
+    bench.loader.needs["huge"] = Need(200, 1)
+    with pytest.raises(OutOfMemory) as refused:
+        await bench.use("huge")
+    assert refused.value.retry_after is None
+    assert "huge" in refused.value.message
+    assert bench.states() == {"A": "ready"}
+
+
+async def test_waiting_helps_where_others_took_the_memory(bench: Bench) -> None:
+    bench.memory.others = 95
+    with pytest.raises(OutOfMemory) as refused:
+        await bench.use("A")
+    assert refused.value.retry_after
+    bench.memory.others = 0
+    await bench.use("A")
+
+
+async def test_a_failed_load_is_told_to_all_and_backs_off(bench: Bench) -> None:
+    bench.loader.failures["A"] = [InvalidModel("broken"), RuntimeError("secret /path")]
+    results = await asyncio.gather(*(bench.use("A") for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(result, InvalidModel) for result in results)
+    assert bench.loader.loads == ["A"]
+    bench.clock.now -= 1  # `use` lets one second pass
+    with pytest.raises(InvalidModel):
+        await bench.use("A")
+    assert bench.loader.loads == ["A"], "not before the back-off ends"
+    bench.clock.now += 5
+    with pytest.raises(EmbedwellError, match=r"^Model loading failed: A$"):
+        await bench.use("A")
+    bench.clock.now += 5
+    await bench.use("A")
+    assert sum(isinstance(e, LoadFailed) for e in bench.events) == 2
+
+
+async def test_out_of_memory_at_load_evicts_the_idle_and_tries_once_more(bench: Bench) -> None:
+    await bench.use("A")
+    bench.loader.failures["B"] = [DeviceOutOfMemory("full")]
+    await bench.use("B")
+    assert bench.loader.loads == ["A", "B", "B"]
+    assert bench.states() == {"B": "ready"}
+    bench.loader.failures["C"] = [DeviceOutOfMemory("full"), DeviceOutOfMemory("full")]
+    with pytest.raises(OutOfMemory, match="Model loading failed"):
+        await bench.use("C")
+
+
+async def test_a_load_that_turns_out_larger_is_paid_for(bench: Bench) -> None:
+    await bench.use("A")
+    bench.loader.measured["B"] = Need(95, 2)
+    await bench.use("B")
+    assert bench.states() == {"B": "ready"}
+
+
+async def test_or_undone(bench: Bench) -> None:
+    async with bench.cache.lease(snapshot("A"), "float32"):
+        bench.loader.measured["B"] = Need(95, 2)
+        with pytest.raises(OutOfMemory, match="more memory than there is"):
+            await bench.use("B")
+    assert bench.memory.taken == 10
+    assert bench.loader.unloads == 1
+
+
+async def test_a_retired_model_goes_once_nobody_holds_it(bench: Bench) -> None:
+    async with bench.cache.lease(snapshot("A"), "float32"):
+        bench.cache.retire("test:A@")
+        assert bench.states() == {"A": "draining"}
+    await settled()
+    assert bench.states() == {}
+
+
+async def test_random_use_keeps_the_ledger() -> None:
+    for seed in range(40):
+        dice = random.Random(seed)
+        bench = Bench(max_models=dice.randrange(1, 5))
+        names = "ABCDEFGH"
+        bench.loader.needs = {n: Need(dice.randrange(5, 60), dice.randrange(1, 20)) for n in names}
+        bench.loader.measured = {
+            n: Need(max(1, need.weights + dice.randrange(-3, 4)), need.peak)
+            for n, need in bench.loader.needs.items()
+        }
+
+        async def client(bench: Bench, dice: random.Random) -> None:
+            for _ in range(10):
+                name = dice.choice("ABCDEFGH")
+                try:
+                    async with bench.cache.lease(snapshot(name), "float32") as lease:
+                        assert isinstance(lease.encoder, FakeEncoder)
+                        for _ in range(dice.randrange(5)):
+                            await asyncio.sleep(0)
+                            assert not lease.encoder.closed
+                            held = [r for r in bench.cache.residents() if r.encoder is not None]
+                            peak = max(r.need.peak for r in held)
+                            assert sum(r.need.weights for r in held) + peak <= 100
+                except OutOfMemory:
+                    pass
+                bench.clock.now += dice.random() * 5
+                bench.cache.poke()
+                if dice.random() < 0.2:
+                    bench.memory.others = dice.choice([0, 0, 10, 30])
+
+        clients = [asyncio.create_task(client(bench, dice)) for _ in range(6)]
+        done, pending = await asyncio.wait(clients, timeout=20)
+        assert not pending, f"somebody was left waiting (seed {seed})"
+        for task in done:
+            task.result()
+        assert all(r.leases == 0 for r in bench.cache.residents())
+        await bench.cache.aclose()
