@@ -38,7 +38,7 @@ class Batching(Struct, frozen=True, forbid_unknown_fields=True):
     max_batch_tokens: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     max_queued_tokens: Count = 1_000_000
     max_inputs: Annotated[int, Meta(ge=1, le=100_000)] = 2048
-    batch_timeout: Seconds = 60
+    batch_timeout: Seconds = 30
 
 
 class Cache(Struct, frozen=True):

@@ -1,0 +1,100 @@
+"""The README does what it says: its curl commands, its client, its plugin."""
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from embedwell.testing import make_model_folder
+from embedwell.testing.server import RunningServer
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+CURLS = [block for block in re.findall(r"```bash\n(.*?)```", README, re.S) if "curl" in block]
+
+
+@pytest.mark.parametrize("command", CURLS)
+async def test_curl_commands_answer_with_vectors(server: RunningServer, command: str) -> None:
+    words = shlex.split(command.replace("\\\n", " ").replace(":8000", f":{server.port}"))
+    process = await asyncio.create_subprocess_exec(
+        *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    out, _ = await process.communicate()
+    data = json.loads(out)["data"]
+    assert data
+    assert all(len(row["embedding"]) == 384 for row in data)
+
+
+def test_all_three_forms_of_the_guide_are_shown() -> None:
+    assert len(CURLS) == 3
+
+
+async def test_the_python_example_runs(server: RunningServer) -> None:
+    (example,) = re.findall(r"```python\n(from openai.*?)```", README, re.S)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        example.replace(":8000", f":{server.port}"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert out.decode().split() == ["2", "128"]
+
+
+def _files() -> dict[str, str]:
+    found = re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", README, re.S)
+    return dict(found)
+
+
+def test_the_plugin_has_at_most_fifteen_lines() -> None:
+    assert len(_files()["my_source.py"].splitlines()) <= 15
+
+
+def test_a_third_partys_source_serves_a_model(tmp_path: Path) -> None:
+    plugin, site = tmp_path / "my-source", tmp_path / "site"
+    plugin.mkdir()
+    for name, text in _files().items():
+        (plugin / name).write_text(text)
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", str(site), str(plugin)], check=True)
+    make_model_folder(tmp_path / "my-models" / "some-model")
+    script = tmp_path / "ask.py"
+    script.write_text(ASK)
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["200", "8", "folder"]
+
+
+ASK = """
+import asyncio
+import httpx
+from embedwell.config.schema import Config, Server
+from embedwell.testing import FakeBackend
+from embedwell.testing.server import running_server
+
+async def main():
+    config = Config(server=Server(data_dir="data"))
+    async with running_server(config, backend=FakeBackend()) as server:
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            body = {"model": "some-model", "input": "w1 w2"}
+            answer = await http.post("/embeddings", json=body)
+            row = answer.json()["data"][0]["embedding"]
+            plugins = (await http.get("/plugins")).text
+            print(answer.status_code, len(row), "folder" if "source folder" in plugins else plugins)
+
+asyncio.run(main())
+"""

