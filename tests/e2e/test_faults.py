@@ -108,7 +108,11 @@ async def test_a_text_on_which_the_model_raises(tiny: Start, error: BaseExceptio
 
 async def test_a_text_on_which_the_model_hangs(tiny: Start) -> None:
     stuck = threading.Event()
-    backend = FakeBackend(faults={POISON: lambda: None if stuck.wait() else None})
+
+    def hang() -> None:
+        stuck.wait()
+
+    backend = FakeBackend(faults={POISON: hang})
     settings = Batching(batch_timeout=0.3)
     async with tiny(backend, batching=settings) as server, client(server) as http:
         texts = ["w1", "w66", "w2"]

@@ -83,6 +83,17 @@ class Resident:
         self.waiters.clear()
 
     @property
+    def evictable(self) -> bool:
+        return self.entry(self.last_used).evictable
+
+    def afresh(self, now: float) -> "Resident":
+        """The same model's next life, with those who wait for it."""
+        fresh = Resident(self.key, self.snapshot, now)
+        fresh.waiters, self.waiters = self.waiters, []
+        fresh.demand, fresh.usage, fresh.requests = True, self.usage, self.requests
+        return fresh
+
+    @property
     def awaited(self) -> bool:
         return any(not waiter.done() for waiter in self.waiters)
 

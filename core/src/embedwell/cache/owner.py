@@ -1,0 +1,145 @@
+"""The owner of one load: from its estimate to a model that serves, or a reason why not."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from embedwell.cache import ledger
+from embedwell.cache.books import Books
+from embedwell.cache.loading import Loader, back_off, explain
+from embedwell.cache.resident import Resident
+from embedwell.cache.states import State
+from embedwell.errors import EmbedwellError, OutOfMemory
+from embedwell.interfaces.caches import Admit
+from embedwell.interfaces.encoders import DeviceOutOfMemory, Encoder
+from embedwell.interfaces.events import Event, LoadFailed, ModelLoaded
+
+log = logging.getLogger("embedwell.cache")
+
+
+class Room(Protocol):
+    """What an owner needs of the cache."""
+
+    async def admission(self, resident: Resident) -> None:
+        """Returns once memory is reserved; raises OutOfMemory."""
+
+    async def make_room(self, victims: Sequence[Resident], reason: str) -> None:
+        """Evict these and wait until they are gone."""
+
+    async def reclaim(self) -> None:
+        """Evict every idle model and wait until they are gone."""
+
+
+class Owner:
+    """Runs one resident's load; no request's end ends it."""
+
+    def __init__(
+        self,
+        resident: Resident,
+        loader: Loader,
+        books: Books,
+        room: Room,
+        *,
+        emit: Callable[[Event], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._resident = resident
+        self._loader = loader
+        self._books = books
+        self._room = room
+        self._emit = emit
+        self._clock = clock
+        self._started = clock()
+
+    async def run(self) -> None:
+        """Leaves the resident ready, failed or forgotten, and everybody who waits told."""
+        resident = self._resident
+        try:
+            resident.need = await self._loader.estimate(resident.snapshot)
+            await self._room.admission(resident)
+            encoder = await self._load()
+            await self._pay_for(encoder)
+            self._commit(encoder)
+        except asyncio.CancelledError:
+            self._forget(OutOfMemory("Model loading failed: it was given up", retry_after=1))
+        except Exception as error:
+            self._fail(explain(error, resident.tag))
+
+    async def _load(self) -> Encoder:
+        resident = self._resident
+        resident.become(State.LOADING)
+        try:
+            return await self._loader.load(resident.snapshot)
+        except (DeviceOutOfMemory, MemoryError):
+            log.warning("no memory to load %s: idle models go, then once more", resident.tag)
+        await self._room.reclaim()
+        return await self._loader.load(resident.snapshot)
+
+    async def _pay_for(self, encoder: Encoder) -> None:
+        """The measured need replaces the reserved one; a larger one is paid for or undone."""
+        resident = self._resident
+        self._reserved, resident.need = resident.need, encoder.facts.need
+        if not ledger.exceeds(resident.need, self._reserved):
+            return
+        try:
+            while self._books.state(without=resident).free_with(resident.need) < 0:
+                await self._room.make_room(self._payment(), f"room for {resident.tag}")
+        except BaseException:
+            await self._loader.unload(encoder)
+            raise
+
+    def _payment(self) -> list[Resident]:
+        resident = self._resident
+        state = self._books.state(without=resident)
+        decision = self._books.ask(resident.wanted(), state)
+        victims = self._books.evictable(decision.evict) if isinstance(decision, Admit) else []
+        if not victims:
+            message = f"Model loading failed: {resident.tag} took more memory than there is"
+            raise OutOfMemory(message, retry_after=5)
+        return victims
+
+    def _commit(self, encoder: Encoder) -> None:
+        resident, now = self._resident, self._clock()
+        resident.encoder = encoder
+        resident.load_seconds = now - self._started
+        resident.loaded_at = resident.last_used = now
+        resident.failures = 0
+        resident.error = None
+        resident.become(State.READY)
+        resident.grant()
+        self._emit(
+            ModelLoaded(
+                at=now,
+                model=resident.tag,
+                key=resident.key,
+                seconds=resident.load_seconds,
+                estimated=self._reserved.weights + self._reserved.peak,
+                measured=resident.need.weights + resident.need.peak,
+            )
+        )
+
+    def _fail(self, error: EmbedwellError) -> None:
+        resident, now = self._resident, self._clock()
+        if resident.state is State.ABSENT and isinstance(error, OutOfMemory):
+            self._forget(error)  # refused, not failed: the next request asks again
+        else:
+            resident.become(State.FAILED)
+            resident.failures += 1
+            resident.until = now + back_off(resident.failures)
+            resident.error = error.with_traceback(None)
+            resident.refuse(error)
+        self._emit(
+            LoadFailed(
+                at=now,
+                model=resident.tag,
+                key=resident.key,
+                seconds=now - self._started,
+                code=error.code,
+                message=error.message,
+            )
+        )
+
+    def _forget(self, error: EmbedwellError) -> None:
+        self._books.residents.pop(self._resident.key, None)
+        self._resident.refuse(error)
