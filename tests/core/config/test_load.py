@@ -1,0 +1,138 @@
+"""Every fault of a configuration, all at once, each with its path."""
+
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+from embedwell.config.load import load
+from embedwell.config.schema import Config
+from embedwell.config.tables import convert_table
+from embedwell.errors import ConfigurationError
+
+ROOT = Path(__file__).parents[3]
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    return path
+
+
+def reasons(path: Path | None, environment: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        load(path, environment or {}, {})
+    return list(caught.value.reasons)
+
+
+def test_nothing_said_is_the_defaults() -> None:
+    assert load(None, {}, {}) == Config()
+
+
+def test_file_then_environment_then_command_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "[server]\nport = 1\nhost = 'a'\ngrace_seconds = 7\n")
+    environment = {"EMBEDWELL_SERVER__PORT": "2", "EMBEDWELL_SERVER__HOST": "b"}
+    server = load(path, environment, {"server.port": 3}).server
+    assert (server.port, server.host, server.grace_seconds) == (3, "b", 7)
+
+
+def test_the_guides_variables() -> None:
+    environment = {
+        "INFERENCE_DEVICE": "cpu",
+        "CACHE_STRATEGY": "vram_aware",
+        "CACHE_MAX_MODELS": "3",
+        "CACHE_VRAM_SAFETY_MARGIN_GB": "1.5",
+    }
+    config = load(None, environment, {})
+    assert config.engine.device == "cpu"
+    assert config.cache.strategy == "vram_aware"
+    assert config.cache.tables == {"fixed_size": {"max_models": "3"}}
+    assert config.cache.safety_margin_gb == 1.5
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    text = """
+    colour = 1
+    [server]
+    prot = 1
+    port = 99999
+    request_timeout = inf
+    [engine]
+    device = "tpu"
+    threads = -1
+    [batching]
+    max_inputs = "many"
+    [cache]
+    safety_margin_gb = nan
+    [sources]
+    on_source_error = "panic"
+    """
+    found = "\n".join(reasons(write(tmp_path, text), {"EMBEDWELL_PORT": "1"}))
+    for expected in (
+        "EMBEDWELL_PORT: not a setting",
+        "colour: unknown key",
+        'server.prot: unknown key; did you mean "port"?',
+        "server.port: expected int <= 65535, got 99999",
+        "server.request_timeout: expected",
+        "engine.device: ",
+        "engine.threads: expected int >= 0, got -1",
+        "batching.max_inputs: expected int, got str, got 'many'",
+        "cache.safety_margin_gb: ",
+        "sources.on_source_error: invalid enum value 'panic'",
+    ):
+        assert expected in found
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[server", "not TOML"),
+        ("server = 3", "server: expected a table"),
+        ("plugins = 1", "plugins: "),
+    ],
+)
+def test_files_that_are_no_configuration(tmp_path: Path, text: str, reason: str) -> None:
+    assert any(reason in found for found in reasons(write(tmp_path, text)))
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    assert "cannot be read" in reasons(tmp_path)[0]
+    (tmp_path / "x").write_bytes(b"\xff\xfe")
+    assert "not UTF-8" in reasons(tmp_path / "x")[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EMBEDWELL_SERVER__PORT", "no"),
+        ("EMBEDWELL_NOPE__PORT", "1"),
+        ("EMBEDWELL_SERVER__NOPE", "1"),
+    ],
+)
+def test_a_wrong_variable(name: str, value: str) -> None:
+    assert reasons(None, {name: value})
+
+
+class Loose(Struct, frozen=True):
+    x: int = 1
+
+
+class Strict(Struct, frozen=True, forbid_unknown_fields=True):
+    token: int
+    rate: float = 1.0
+
+
+def test_tables_of_plugins() -> None:
+    assert convert_table(Strict, {"token": 1, "rate": 2}, "p") == (Strict(1, 2.0), [])
+    assert convert_table(Strict, {}, "p")[1] == ["p.token: required, but missing"]
+    assert "forbid_unknown_fields" in convert_table(Loose, {}, "p")[1][0]
+    assert "hunter2" not in convert_table(Strict, {"token": "hunter2"}, "p")[1][0]
+
+
+def test_the_reference_file_says_the_defaults() -> None:
+    from_file = load(ROOT / "config.toml", {}, {})
+    assert from_file.server == Config().server
+    assert from_file.engine == Config().engine
+    assert from_file.batching == Config().batching
+    assert from_file.cache.strategy == Config().cache.strategy
+    assert from_file.sources.load_timeout == Config().sources.load_timeout

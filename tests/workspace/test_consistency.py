@@ -1,0 +1,51 @@
+"""One version, every key documented, every target there."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+import embedwell
+from embedwell.config.load import SECTIONS
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_all_distributions_share_one_version() -> None:
+    inits = [*ROOT.glob("core/src/*/__init__.py"), *ROOT.glob("*/*/src/*/__init__.py")]
+    versions = {re.findall(r'__version__ = "(.*)"', path.read_text())[0] for path in inits}
+    assert len(inits) >= 4
+    assert versions == {embedwell.__version__}
+
+
+def test_every_key_is_in_the_reference_file() -> None:
+    file = tomllib.loads((ROOT / "config.toml").read_text())
+    for name, kind in SECTIONS.items():
+        keys = {field.name for field in msgspec.structs.fields(kind)} - {"tables"}
+        written = {k for k, v in file[name].items() if not isinstance(v, dict)}
+        assert written == keys, name
+
+
+def test_the_public_api_is_sorted_and_real() -> None:
+    assert list(embedwell.__all__) == sorted(embedwell.__all__)
+    assert all(hasattr(embedwell, name) for name in embedwell.__all__)
+
+
+def test_the_readme_names_targets_that_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", (ROOT / "README.md").read_text(), re.M):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_files_are_not_too_long() -> None:
+    sources = [*ROOT.glob("core/src/**/*.py"), *ROOT.glob("*/*/src/**/*.py")]
+    long = [str(p) for p in sources if len(p.read_text().splitlines()) > 400]
+    assert long == []
+
+
+def test_metadata_and_requirements_name_every_member() -> None:
+    members = sorted(p.parent.relative_to(ROOT) for p in ROOT.glob("*/*/pyproject.toml"))
+    required = (ROOT / "requirements.txt").read_text()
+    for member in members:
+        assert f"-e ./{member}" in required
