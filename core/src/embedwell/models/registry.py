@@ -1,0 +1,179 @@
+"""From a tag to a snapshot: asks the sources in order, remembers, fetches once."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from embedwell.config.schema import Sources
+from embedwell.errors import Draining, EmbedwellError, Loading, ModelNotFound, SourceError
+from embedwell.interfaces.models import ModelRef, Snapshot, Source
+from embedwell.interfaces.services import Listed
+from embedwell.interfaces.tasks import Tasks
+from embedwell.models.asking import Answer, ask, listing
+
+log = logging.getLogger("embedwell.models")
+
+REMEMBERED = 4_096
+RETRY_AFTER = 10.0
+
+
+class _Kept(NamedTuple):
+    snapshot: Snapshot
+    until: float
+
+
+class SourceRegistry:
+    """Implements `interfaces.services.Registry`; `sources` come in the order of the chain."""
+
+    def __init__(
+        self,
+        sources: Sequence[tuple[str, Source]],
+        tasks: Tasks,
+        settings: Sources,
+        clock: Callable[[], float],
+    ) -> None:
+        self._sources = tuple(sources)
+        self._tasks = tasks
+        self._settings = settings
+        self._clock = clock
+        self._kept: dict[ModelRef, _Kept] = {}
+        self._asking: dict[ModelRef, asyncio.Task[Answer]] = {}
+        self._fetching: dict[ModelRef, tuple[str, str]] = {}  # the source, the task's id
+
+    @asynccontextmanager
+    async def open(self, ref: ModelRef) -> AsyncIterator[Snapshot]:
+        """Raises ModelNotFound, SourceError, Loading, or what a source raised of its own."""
+        yield await self._snapshot(ref)
+
+    async def models(self) -> Sequence[Listed]:
+        rows: dict[str, Snapshot] = {}
+        hidden: dict[str, list[str]] = {}
+        async for name, snapshot in self._local(self._sources):
+            first = rows.setdefault(snapshot.key.name, snapshot)
+            others = hidden.setdefault(snapshot.key.name, [])
+            if name != first.key.source and name not in others:
+                others.append(name)
+        return [Listed(snapshot, tuple(hidden[tag])) for tag, snapshot in rows.items()]
+
+    async def describe(self, ref: ModelRef) -> Listed:
+        fitting = [
+            (name, snapshot)
+            async for name, snapshot in self._local(self._chain(ref))
+            if snapshot.key.name == ref.name and ref.revision in (None, snapshot.key.revision)
+        ]
+        if fitting:
+            found = fitting[0][1]
+            others = dict.fromkeys(name for name, _ in fitting if name != fitting[0][0])
+            return Listed(found, tuple(others))
+        if ref in self._kept:  # by a branch, say, which no listing knows
+            return Listed(self._kept[ref].snapshot)
+        raise ModelNotFound(str(ref))
+
+    def invalidate(self) -> None:
+        """Forget every answer: a source's models changed."""
+        self._kept.clear()
+        self._asking.clear()  # those who wait still get theirs; it is not remembered
+
+    async def aclose(self) -> None:
+        """Stop asking, and close the sources; one that fails does not keep the others open."""
+        asking = [*self._asking.values()]
+        for task in asking:
+            task.cancel()
+        if asking:
+            await asyncio.wait(asking)
+        for name, source in self._sources:
+            try:
+                await source.aclose()
+            except Exception:
+                log.exception("source %s failed to close", name)
+
+    async def _snapshot(self, ref: ModelRef) -> Snapshot:
+        kept = self._kept.get(ref)
+        if kept is not None and self._clock() < kept.until:
+            return kept.snapshot
+        under_way = self._fetching.get(ref)
+        if under_way is not None:
+            return await self._fetched(ref, *under_way)
+        name, found = await self._asked(ref)
+        if isinstance(found, Snapshot):
+            return found
+        task = self._tasks.start("download", str(found.key), found.run)
+        self._fetching[ref] = (name, task.id)
+        return await self._fetched(ref, name, task.id)
+
+    async def _asked(self, ref: ModelRef) -> Answer:
+        """One asks, all who came meanwhile wait for it; whoever leaves takes nobody along."""
+        task = self._asking.get(ref)
+        if task is None:
+            chain, settings = self._chain(ref), self._settings
+            task = asyncio.get_running_loop().create_task(ask(chain, ref, settings))
+            self._asking[ref] = task
+            task.add_done_callback(lambda done: self._answered(ref, done))
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise Draining("The server is stopping")
+        return task.result()
+
+    def _answered(self, ref: ModelRef, task: "asyncio.Task[Answer]") -> None:
+        current = self._asking.get(ref) is task
+        if current:
+            del self._asking[ref]
+        if task.cancelled() or task.exception() is not None:
+            return
+        _, found = task.result()
+        if current and isinstance(found, Snapshot):
+            self._keep(ref, found)
+
+    async def _fetched(self, ref: ModelRef, name: str, id: str) -> Snapshot:
+        limit = asyncio.timeout(self._settings.load_timeout)
+        try:
+            async with limit:
+                found = await self._tasks.result(id)
+        except TimeoutError:
+            if limit.expired():
+                message = f"Model is being downloaded: {ref}"
+                raise Loading(message, retry_after=RETRY_AFTER) from None
+            self._forget(ref, id)
+            raise SourceError(f"Source {name} timed out while fetching {ref}") from None
+        except Exception as error:
+            self._forget(ref, id)
+            raise self._fetch_failed(ref, name, id, error) from None
+        self._forget(ref, id)
+        if not isinstance(found, Snapshot):
+            raise SourceError(f"Source {name} fetched {ref} but gave no snapshot")
+        self._keep(ref, found)
+        return found
+
+    def _fetch_failed(self, ref: ModelRef, name: str, id: str, error: Exception) -> EmbedwellError:
+        if self._tasks.get(id).status == "cancelled":
+            return SourceError(f"The download was cancelled: {ref}")
+        if isinstance(error, EmbedwellError):
+            return error
+        return SourceError(f"Source {name} failed to fetch {ref}; the server's log has the reason")
+
+    def _forget(self, ref: ModelRef, id: str) -> None:
+        if self._fetching.get(ref, ("", ""))[1] == id:
+            del self._fetching[ref]
+
+    def _keep(self, ref: ModelRef, snapshot: Snapshot) -> None:
+        if len(self._kept) >= REMEMBERED:
+            self._kept.clear()
+        self._kept[ref] = _Kept(snapshot, self._clock() + snapshot.fresh_for)
+
+    def _chain(self, ref: ModelRef) -> Sequence[tuple[str, Source]]:
+        if ref.source is None:
+            return self._sources
+        chosen = [(name, source) for name, source in self._sources if name == ref.source]
+        if not chosen:
+            names = ", ".join(name for name, _ in self._sources) or "none"
+            raise ModelNotFound(str(ref), f" (no source {ref.source[:100]}; there are: {names})")
+        return chosen
+
+    async def _local(
+        self, chain: Sequence[tuple[str, Source]]
+    ) -> AsyncIterator[tuple[str, Snapshot]]:
+        for name, source in chain:
+            for snapshot in await listing(name, source, self._settings.resolve_timeout):
+                yield name, snapshot

@@ -1,0 +1,182 @@
+"""Background work in memory: started once per kind and key, owned, cancellable."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from embedwell.errors import Conflict, Draining, EmbedwellError, TaskNotFound
+from embedwell.interfaces.events import Event, TaskFinished
+from embedwell.interfaces.models import Progress
+from embedwell.interfaces.tasks import Status, Task
+
+log = logging.getLogger("embedwell.tasks")
+
+KEPT = 1_000  # finished tasks that are remembered
+
+
+class _Record:
+    """A task from its start until it is forgotten."""
+
+    def __init__(self, kind: str, key: str, created: float, started: float) -> None:
+        self.id = secrets.token_hex(8)
+        self.kind = kind
+        self.key = key
+        self.created = created
+        self.started = started
+        self.status: Status = "running"
+        self.done = 0
+        self.total: int | None = None
+        self.finished: float | None = None
+        self.value: Any = None
+        self.failure: Exception | None = None
+        self.cancelling = False
+        self.worker: asyncio.Task[None] | None = None
+
+    def progress(self, done: int, total: int | None) -> None:
+        if self.status == "running":
+            self.done = max(self.done, done)
+            self.total = total if total is None else max(total, self.done)
+
+    def seen(self) -> Task:
+        return Task(
+            id=self.id,
+            kind=self.kind,
+            key=self.key,
+            status=self.status,
+            done=self.done,
+            total=self.total,
+            error=self.error,
+            created=self.created,
+            finished=self.finished,
+        )
+
+    @property
+    def error(self) -> str | None:
+        if self.failure is None:
+            return None
+        return (
+            self.failure.message if isinstance(self.failure, EmbedwellError) else "internal error"
+        )
+
+
+class TaskRunner:
+    """Runs tasks on the loop that starts them; `clock` is monotonic, `wall` Unix seconds."""
+
+    def __init__(
+        self,
+        emit: Callable[[Event], None],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._emit = emit
+        self._clock = clock
+        self._wall = wall
+        self._records: dict[str, _Record] = {}  # oldest first
+        self._running: dict[tuple[str, str], _Record] = {}
+        self._closing = False
+
+    def start(self, kind: str, key: str, run: Callable[[Progress], Awaitable[Any]]) -> Task:
+        """As `Tasks.start`; raises Draining once the server is stopping."""
+        under_way = self._running.get((kind, key))
+        if under_way is not None:
+            return under_way.seen()
+        if self._closing:
+            raise Draining("The server is stopping")
+        record = _Record(kind, key, self._wall(), self._clock())
+        self._records[record.id] = self._running[kind, key] = record
+        record.worker = asyncio.get_running_loop().create_task(self._work(record, run))
+        record.worker.add_done_callback(lambda _: self._finish(record))
+        return record.seen()
+
+    async def result(self, id: str) -> Any:
+        """As `Tasks.result`; raises Conflict for a task that was cancelled."""
+        record = self._record(id)
+        if record.worker is not None:
+            await asyncio.wait([record.worker])
+        if record.status == "cancelled":
+            raise Conflict(f"The task was cancelled: {record.kind} {record.key}")
+        if record.failure is not None:
+            raise record.failure
+        return record.value
+
+    def get(self, id: str) -> Task:
+        return self._record(id).seen()
+
+    def list(self) -> Sequence[Task]:
+        """Newest first."""
+        return [record.seen() for record in reversed(self._records.values())]
+
+    async def cancel(self, id: str) -> Task:
+        """Ask a running task to end and say how it stands; a finished one stays as it is."""
+        record = self._record(id)
+        self._stop(record)
+        return record.seen()
+
+    async def aclose(self) -> None:
+        """Cancel what runs, and return when all of it has ended."""
+        self._closing = True
+        running = [*self._running.values()]
+        for record in running:
+            self._stop(record)
+        workers = [record.worker for record in running if record.worker is not None]
+        if workers:
+            await asyncio.wait(workers)
+
+    def _record(self, id: str) -> _Record:
+        try:
+            return self._records[id]
+        except KeyError:
+            raise TaskNotFound(f"Task not found: {id[:100]}") from None
+
+    def _stop(self, record: _Record) -> None:
+        if record.worker is not None and record.status == "running":
+            record.cancelling = True
+            record.worker.cancel()
+
+    async def _work(self, record: _Record, run: Callable[[Progress], Awaitable[Any]]) -> None:
+        try:
+            record.value = await run(record.progress)
+        except asyncio.CancelledError:
+            if not record.cancelling:
+                record.failure = EmbedwellError("The task ended itself by a cancellation")
+        except EmbedwellError as error:
+            record.failure = _bare(error)
+        except Exception as error:
+            log.exception("%s %s failed", record.kind, record.key)
+            record.failure = _bare(error)
+        else:
+            record.cancelling = False  # it finished all the same
+
+    def _finish(self, record: _Record) -> None:
+        """Also for a worker that was cancelled before its first step."""
+        if record.cancelling:
+            record.status = "cancelled"
+        else:
+            record.status = "failed" if record.failure is not None else "done"
+        record.finished = self._wall()
+        record.worker = None
+        del self._running[record.kind, record.key]
+        self._forget_oldest()
+        self._emit(
+            TaskFinished(
+                at=self._clock(),
+                id=record.id,
+                kind=record.kind,
+                key=record.key,
+                status=record.status,
+                seconds=self._clock() - record.started,
+            )
+        )
+
+    def _forget_oldest(self) -> None:
+        over = len(self._records) - len(self._running) - KEPT
+        finished = [id for id, record in self._records.items() if record.worker is None]
+        for id in finished[: max(0, over)]:
+            del self._records[id]
+
+
+def _bare(error: Exception) -> Exception:
+    """Without the frames it passed through: the record outlives them."""
+    return error.with_traceback(None)

@@ -1,0 +1,21 @@
+"""Registers the source `package`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from embedwell import SourceSpec, hookimpl
+from embedwell_source_package.source import Config, PackageSource
+
+
+@hookimpl
+def register_sources() -> Sequence[SourceSpec[Any]]:
+    """Models that come with pip."""
+    return [
+        SourceSpec(
+            name="package",
+            summary="models inside installed Python packages",
+            priority=150,
+            config=Config,
+            build=PackageSource,
+        )
+    ]
