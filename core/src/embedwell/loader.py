@@ -119,7 +119,7 @@ def build(what: str, origin: Origin, function: Callable[[], T]) -> T:
 
 def _installed() -> Iterator[tuple[Origin, Callable[[], object]]]:
     seen: dict[str, EntryPoint] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+    for point in sorted(entry_points(group=GROUP), key=lambda p: (p.name, str(_origin(p)))):
         twin = seen.setdefault(point.name, point)
         if twin is point:
             yield _origin(point), point.load

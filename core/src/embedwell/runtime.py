@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -70,7 +71,7 @@ class Runtime:
         self._strategy: CacheStrategy = build(
             f"cache strategy {chosen.spec.name}",
             chosen.origin,
-            lambda: chosen.spec.build(chosen.config),
+            partial(chosen.spec.build, chosen.config),
         )
         self._stack = AsyncExitStack()
         self._draining = False
@@ -169,7 +170,7 @@ class Runtime:
             plugin: Plugin = build(
                 f"plugin {item.spec.name}",
                 item.origin,
-                lambda item=item, services=services: item.spec.build(item.config, services),
+                partial(item.spec.build, item.config, services),
             )
             self._events.add(item.spec.name, plugin.observe)
             await self._stack.enter_async_context(plugin.lifespan())
@@ -327,7 +328,7 @@ def build_sources(
         source: Source = build(
             f"source {name}",
             item.origin,
-            lambda item=item, name=name: item.spec.build(item.config, services(name)),
+            partial(item.spec.build, item.config, services(name)),
         )
         built.append((name, source))
     return built

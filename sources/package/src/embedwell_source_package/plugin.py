@@ -9,7 +9,7 @@ from embedwell_source_package.source import Config, PackageSource
 
 @hookimpl
 def register_sources() -> Sequence[SourceSpec[Any]]:
-    """Models that come with pip."""
+    """Models inside installed Python packages."""
     return [
         SourceSpec(
             name="package",

@@ -1,0 +1,1 @@
+"""From texts and token lists to checked sequences of ids."""
