@@ -7,7 +7,14 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from embedwell.config.schema import Sources
-from embedwell.errors import Draining, EmbedwellError, Loading, ModelNotFound, SourceError
+from embedwell.errors import (
+    Draining,
+    EmbedwellError,
+    Loading,
+    ModelNotFound,
+    SourceError,
+    TaskNotFound,
+)
 from embedwell.interfaces.models import ModelRef, Snapshot, Source
 from embedwell.interfaces.services import Listed
 from embedwell.interfaces.tasks import Tasks
@@ -22,6 +29,15 @@ RETRY_AFTER = 10.0
 class _Kept(NamedTuple):
     snapshot: Snapshot
     until: float
+
+
+class _Row(NamedTuple):
+    source: str
+    snapshot: Snapshot
+
+    def fits(self, ref: ModelRef) -> bool:
+        key = self.snapshot.key
+        return key.name == ref.name and ref.revision in (None, key.revision)
 
 
 class SourceRegistry:
@@ -40,6 +56,7 @@ class SourceRegistry:
         self._clock = clock
         self._kept: dict[ModelRef, _Kept] = {}
         self._asking: dict[ModelRef, asyncio.Task[Answer]] = {}
+        self._alive: set[asyncio.Task[Answer]] = set()
         self._fetching: dict[ModelRef, tuple[str, str]] = {}  # the source, the task's id
 
     @asynccontextmanager
@@ -48,25 +65,15 @@ class SourceRegistry:
         yield await self._snapshot(ref)
 
     async def models(self) -> Sequence[Listed]:
-        rows: dict[str, Snapshot] = {}
-        hidden: dict[str, list[str]] = {}
-        async for name, snapshot in self._local(self._sources):
-            first = rows.setdefault(snapshot.key.name, snapshot)
-            others = hidden.setdefault(snapshot.key.name, [])
-            if name != first.key.source and name not in others:
-                others.append(name)
-        return [Listed(snapshot, tuple(hidden[tag])) for tag, snapshot in rows.items()]
+        rows: dict[str, list[_Row]] = {}
+        async for row in self._local(self._sources):
+            rows.setdefault(row.snapshot.key.name, []).append(row)
+        return [_listed(same) for same in rows.values()]
 
     async def describe(self, ref: ModelRef) -> Listed:
-        fitting = [
-            (name, snapshot)
-            async for name, snapshot in self._local(self._chain(ref))
-            if snapshot.key.name == ref.name and ref.revision in (None, snapshot.key.revision)
-        ]
+        fitting = [row async for row in self._local(self._chain(ref)) if row.fits(ref)]
         if fitting:
-            found = fitting[0][1]
-            others = dict.fromkeys(name for name, _ in fitting if name != fitting[0][0])
-            return Listed(found, tuple(others))
+            return _listed(fitting)
         if ref in self._kept:  # by a branch, say, which no listing knows
             return Listed(self._kept[ref].snapshot)
         raise ModelNotFound(str(ref))
@@ -78,7 +85,7 @@ class SourceRegistry:
 
     async def aclose(self) -> None:
         """Stop asking, and close the sources; one that fails does not keep the others open."""
-        asking = [*self._asking.values()]
+        asking = [*self._alive]
         for task in asking:
             task.cancel()
         if asking:
@@ -93,7 +100,7 @@ class SourceRegistry:
         kept = self._kept.get(ref)
         if kept is not None and self._clock() < kept.until:
             return kept.snapshot
-        under_way = self._fetching.get(ref)
+        under_way = self._under_way(ref)
         if under_way is not None:
             return await self._fetched(ref, *under_way)
         name, found = await self._asked(ref)
@@ -110,6 +117,7 @@ class SourceRegistry:
             chain, settings = self._chain(ref), self._settings
             task = asyncio.get_running_loop().create_task(ask(chain, ref, settings))
             self._asking[ref] = task
+            self._alive.add(task)
             task.add_done_callback(lambda done: self._answered(ref, done))
         await asyncio.wait([task])
         if task.cancelled():
@@ -117,6 +125,7 @@ class SourceRegistry:
         return task.result()
 
     def _answered(self, ref: ModelRef, task: "asyncio.Task[Answer]") -> None:
+        self._alive.discard(task)
         current = self._asking.get(ref) is task
         if current:
             del self._asking[ref]
@@ -146,6 +155,18 @@ class SourceRegistry:
         self._keep(ref, found)
         return found
 
+    def _under_way(self, ref: ModelRef) -> tuple[str, str] | None:
+        found = self._fetching.get(ref)
+        if found is None:
+            return None
+        try:
+            if self._tasks.get(found[1]).status in ("queued", "running"):
+                return found
+        except TaskNotFound:
+            pass
+        del self._fetching[ref]  # it ended when nobody waited any more
+        return None
+
     def _fetch_failed(self, ref: ModelRef, name: str, id: str, error: Exception) -> EmbedwellError:
         if self._tasks.get(id).status == "cancelled":
             return SourceError(f"The download was cancelled: {ref}")
@@ -171,9 +192,13 @@ class SourceRegistry:
             raise ModelNotFound(str(ref), f" (no source {ref.source[:100]}; there are: {names})")
         return chosen
 
-    async def _local(
-        self, chain: Sequence[tuple[str, Source]]
-    ) -> AsyncIterator[tuple[str, Snapshot]]:
+    async def _local(self, chain: Sequence[tuple[str, Source]]) -> AsyncIterator[_Row]:
         for name, source in chain:
             for snapshot in await listing(name, source, self._settings.resolve_timeout):
-                yield name, snapshot
+                yield _Row(name, snapshot)
+
+
+def _listed(rows: Sequence[_Row]) -> Listed:
+    first, *rest = rows
+    others = dict.fromkeys(row.source for row in rest if row.source != first.source)
+    return Listed(first.snapshot, tuple(others))

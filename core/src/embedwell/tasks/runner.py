@@ -32,6 +32,7 @@ class _Record:
         self.value: Any = None
         self.failure: Exception | None = None
         self.cancelling = False
+        self.ended = asyncio.Event()
         self.worker: asyncio.Task[None] | None = None
 
     def progress(self, done: int, total: int | None) -> None:
@@ -93,8 +94,7 @@ class TaskRunner:
     async def result(self, id: str) -> Any:
         """As `Tasks.result`; raises Conflict for a task that was cancelled."""
         record = self._record(id)
-        if record.worker is not None:
-            await asyncio.wait([record.worker])
+        await record.ended.wait()
         if record.status == "cancelled":
             raise Conflict(f"The task was cancelled: {record.kind} {record.key}")
         if record.failure is not None:
@@ -120,9 +120,8 @@ class TaskRunner:
         running = [*self._running.values()]
         for record in running:
             self._stop(record)
-        workers = [record.worker for record in running if record.worker is not None]
-        if workers:
-            await asyncio.wait(workers)
+        for record in running:
+            await record.ended.wait()
 
     def _record(self, id: str) -> _Record:
         try:
@@ -157,6 +156,7 @@ class TaskRunner:
             record.status = "failed" if record.failure is not None else "done"
         record.finished = self._wall()
         record.worker = None
+        record.ended.set()
         del self._running[record.kind, record.key]
         self._forget_oldest()
         self._emit(
@@ -172,9 +172,9 @@ class TaskRunner:
 
     def _forget_oldest(self) -> None:
         over = len(self._records) - len(self._running) - KEPT
-        finished = [id for id, record in self._records.items() if record.worker is None]
-        for id in finished[: max(0, over)]:
-            del self._records[id]
+        finished = [record.id for record in self._records.values() if record.worker is None]
+        for forgotten in finished[: max(0, over)]:
+            del self._records[forgotten]
 
 
 def _bare(error: Exception) -> Exception:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -21,7 +21,7 @@ Distribution = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """`models` maps a tag to the name of the distribution that carries the model."""
 
-    models: Mapping[Tag, Distribution] = {}
+    models: dict[Tag, Distribution] = {}
 
 
 class PackageSource(BlockingSource):

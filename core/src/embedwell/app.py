@@ -1,0 +1,88 @@
+"""The server as one ASGI application: middleware around Quart."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from embedwell import __version__
+from embedwell.http.asgi import Receive, Scope, Send
+from embedwell.http.core import Core
+from embedwell.http.dispatch import Dispatcher
+from embedwell.http.middleware.drain import Traffic
+from embedwell.http.middleware.stack import layers, wrap
+from embedwell.http.openapi import document
+from embedwell.http.quart_app import endpoint
+from embedwell.http.routes import documentation, embeddings, missing, models, operations
+from embedwell.http.table import RouteTable
+from embedwell.interfaces.routes import Mount, Route
+
+
+class App:
+    """An ASGI 3 application; loop only.
+
+    It holds nothing that must be closed: `lifespan` is answered at once, and whoever made the
+    core ends it after `drained`.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._traffic = Traffic()
+        self._document = b""
+        self._version, self._max_inputs = __version__, core.max_inputs
+        self._shown = self._routes(core)
+        hints = missing.routes(core.routes)
+        served = [*self._shown, *hints]
+        mounts = [route for route in core.routes if isinstance(route, Mount)]
+        dispatch = Dispatcher(core.server, core.clock, served)
+        table = RouteTable([*served, *mounts])
+        self._run = wrap(layers(core, table, self._traffic), endpoint(served, dispatch))
+
+    def _routes(self, core: Core) -> Sequence[Route]:
+        traffic = self._traffic
+        both = [*embeddings.routes(core), *models.routes(core)]
+        return [
+            *both,
+            *(msgspec.structs.replace(route, path=f"/v1{route.path}") for route in both),
+            *operations.routes(core, lambda: traffic.draining),
+            *documentation.routes(self._openapi),
+            *(route for route in core.routes if isinstance(route, Route)),
+        ]
+
+    def _openapi(self) -> bytes:
+        if not self._document:
+            self._document = document(self._shown, self._version, self._max_inputs)
+        return self._document
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await self._run(scope, receive, send)
+        else:
+            with self._traffic.request():
+                await self._run(scope, receive, send)
+
+    def begin_drain(self) -> None:
+        """From now on only public routes are served; the rest is answered 503 DRAINING."""
+        self._traffic.draining = True
+
+    @property
+    def in_flight(self) -> int:
+        """HTTP requests under way, WebSockets not among them."""
+        return self._traffic.in_flight
+
+    async def drained(self) -> None:
+        """Returns when no request is under way."""
+        await self._traffic.idle()
+
+
+def create_app(core: Core) -> App:
+    """Raises PluginError where two routes are the same or a path is none."""
+    return App(core)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,1 @@
+"""What computes vectors: token ids in, float32 rows out."""

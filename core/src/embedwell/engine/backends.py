@@ -1,0 +1,49 @@
+"""From the configured device to its backend, whose libraries are imported only here."""
+
+from importlib.util import find_spec
+
+from embedwell.errors import ConfigurationError
+from embedwell.interfaces.encoders import Backend
+
+LIBRARIES = ("torch", "transformers", "safetensors")
+
+
+def create(device: str, dtype: str, threads: int) -> Backend:
+    """The backend for `device` ("auto", "cpu", "cuda", "cuda:N"); `threads` 0 counts them itself.
+
+    Cheap: libraries are looked for, not imported. Raises ConfigurationError.
+    """
+    reasons = [*_device_faults(device), *_dtype_faults(dtype), *_library_faults()]
+    if reasons:
+        raise ConfigurationError(reasons)
+    from embedwell.engine.cpu.backend import CpuBackend
+    from embedwell.engine.cpu.threads import available
+
+    return CpuBackend(threads or available())
+
+
+def _device_faults(device: str) -> list[str]:
+    if device in ("auto", "cpu"):
+        return []
+    if device.startswith("cuda"):
+        return [
+            f"engine.device: {device} is asked for, but this version has no CUDA backend yet; "
+            'use "auto" or "cpu"'
+        ]
+    return [f'engine.device: {device!r} is no device; use "auto" or "cpu"']
+
+
+def _dtype_faults(dtype: str) -> list[str]:
+    if dtype in ("auto", "float32"):
+        return []
+    return [f'engine.dtype: {dtype!r} is not supported on the processor; use "auto" or "float32"']
+
+
+def _library_faults() -> list[str]:
+    missing = [name for name in LIBRARIES if find_spec(name) is None]
+    if not missing:
+        return []
+    return [
+        f"engine.device: computing vectors needs {', '.join(missing)}, not installed here; "
+        'run: pip install "embedwell[torch]"'
+    ]

@@ -1,0 +1,104 @@
+"""A loaded transformer and its two ways to run: packed with our attention, padded with its own."""
+
+from collections.abc import Iterator
+from itertools import accumulate, groupby
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from embedwell.engine import attention, packing
+from embedwell.engine.attention import Unpackable
+from embedwell.engine.heads import Block
+from embedwell.engine.packing import Group
+
+
+class Body:
+    """Token rows from ids; one thread at a time, under inference mode.
+
+    `longest` is how many tokens a text may have by the position table, None where positions are
+    computed. `packed` says which way `blocks` runs; `use` changes it.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.packed = False
+        self._stock = str(model.config._attn_implementation)
+        self._padding, self.longest = _position_table(model)
+        pad = getattr(model.config, "pad_token_id", None)
+        self._fill = next((i for i in (self._padding, pad) if isinstance(i, int) and i >= 0), 0)
+
+    @property
+    def hidden(self) -> int:
+        """The length of a token's row."""
+        probe = Group(np.zeros(1, np.int64), (1,), (0,))
+        return next(self.blocks(probe)).rows.shape[2]
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the embedding table."""
+        table: Any = self.model.get_input_embeddings()
+        return int(table.weight.shape[0])
+
+    @property
+    def bytes(self) -> int:
+        """What its weights and buffers take in memory."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        return sum({t.data_ptr(): t.nbytes for t in tensors}.values())
+
+    def use(self, packed: bool) -> None:
+        """Set the model to our attention or to its own; Unpackable where it takes only its own."""
+        if packed == self.packed:
+            return
+        if packed:
+            attention.register()
+        try:
+            self.model.set_attn_implementation(attention.NAME if packed else self._stock)
+        except Exception as error:
+            raise Unpackable(f"it takes no other attention ({type(error).__name__})") from None
+        self.packed = packed
+
+    def blocks(self, group: Group) -> Iterator[Block]:
+        """The group's token rows, in its order, equal lengths and skips together."""
+        rows = self._row(group) if self.packed else self._rectangle(group)
+        starts = list(accumulate(group.lengths, initial=0))
+        place = 0
+        for (length, skip), same in groupby(zip(group.lengths, group.skips, strict=True)):
+            end = place + len(list(same))
+            if self.packed:
+                yield Block(rows[starts[place] : starts[end]].view(-1, length, rows.shape[1]), skip)
+            else:
+                yield Block(rows[place:end, :length], skip)
+            place = end
+
+    def _row(self, group: Group) -> Tensor:
+        """`[T, hidden]`."""
+        places = packing.positions(group, self._padding)
+        output = self.model(
+            input_ids=torch.from_numpy(group.ids).unsqueeze(0),
+            position_ids=torch.from_numpy(places).unsqueeze(0),
+            **{attention.ARGUMENT: group.runs},
+        )
+        row: Tensor = output.last_hidden_state[0]
+        return row
+
+    def _rectangle(self, group: Group) -> Tensor:
+        """`[n, longest, hidden]`; columns beyond a text's length mean nothing."""
+        ids, mask = packing.rectangle(group, self._fill)
+        output = self.model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
+        rows: Tensor = output.last_hidden_state
+        return rows
+
+
+def _position_table(model: PreTrainedModel) -> tuple[int | None, int | None]:
+    """The padding id that positions are counted from, if any, and the longest text."""
+    for module in model.modules():
+        table = getattr(module, "position_embeddings", None)
+        if isinstance(table, nn.Embedding):
+            padding = getattr(module, "padding_idx", None)
+            if isinstance(padding, int):
+                return padding, table.num_embeddings - padding - 1
+            return None, table.num_embeddings
+    return None, None

@@ -1,0 +1,126 @@
+"""Loads snapshots on the processor, in float32."""
+
+import ctypes
+import gc
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from embedwell.engine.cpu import threads
+from embedwell.engine.cpu.memory import HostMemory
+from embedwell.errors import InvalidModel
+from embedwell.interfaces.caches import Need
+from embedwell.interfaces.encoders import DeviceMemory, DeviceOutOfMemory, Encoder, EncoderFacts
+from embedwell.interfaces.models import Manifest
+
+LOG = logging.getLogger(__name__)
+FLOAT = 4  # bytes
+BATCH_TOKENS = 2048  # where all-MiniLM-L6-v2 gives the most tokens a second on two cores
+RELATIVE = ("relative_attention", "relative_attention_num_buckets")  # scores are kept whole
+
+
+class CpuBackend:
+    """The Backend of this machine's processor, with `thread_count` threads for each product."""
+
+    device = "cpu"
+    dtype = "float32"
+
+    def __init__(self, thread_count: int) -> None:
+        self.thread_count = thread_count
+        self._memory = HostMemory()
+
+    @property
+    def memory(self) -> DeviceMemory:
+        return self._memory
+
+    def warm(self, model_types: Sequence[str]) -> None:
+        """Import torch, transformers and these models' classes; unknown kinds are passed over."""
+        from embedwell.engine import transformer
+
+        threads.use(self.thread_count)
+        for model_type in model_types:
+            try:
+                transformer.model_class(model_type)
+            except InvalidModel:
+                continue
+
+    def check(self) -> None:
+        """A small product; ArithmeticError where it comes out wrong."""
+        import torch
+
+        threads.use(self.thread_count)
+        with torch.inference_mode():
+            product = torch.ones(8, 64) @ torch.ones(64, 8)
+        if not bool((product == 64).all()):
+            raise ArithmeticError("the processor's matrix product is wrong")
+
+    def estimate(self, manifest: Manifest) -> Need:
+        """Weights as float32, and the activations of one batch at its largest.
+
+        For T tokens: twelve rows of the hidden size and three of the intermediate one each; where
+        scores are kept whole (DeBERTa, MPNet, T5) also four score tables of heads × longest text.
+        """
+        tokens = max(BATCH_TOKENS, manifest.max_tokens)
+        row = 12 * manifest.hidden + 3 * manifest.intermediate
+        if any(manifest.config.get(key) for key in RELATIVE):
+            row += 4 * manifest.heads * manifest.max_tokens
+        return Need(manifest.tensors * FLOAT, tokens * row * FLOAT)
+
+    def load(self, path: Path, manifest: Manifest) -> Encoder:
+        """Raises InvalidModel for a snapshot it cannot serve, DeviceOutOfMemory."""
+        threads.use(self.thread_count)
+        try:
+            return self._load(path, manifest)
+        except Exception as error:
+            LOG.info("A model was not loaded", exc_info=True)
+            verdict = _verdict(error)
+        raise verdict  # out here it carries no traceback, whose frames would hold the weights
+
+    def _load(self, path: Path, manifest: Manifest) -> Encoder:
+        import torch
+
+        from embedwell.engine import transformer
+        from embedwell.engine.body import Body
+        from embedwell.engine.encoder import TorchEncoder
+        from embedwell.engine.heads import Heads
+        from embedwell.engine.parity import choose
+
+        heads = Heads(path, manifest)
+        body = Body(transformer.load(path, manifest))
+        with torch.inference_mode():
+            choice = choose(body, min(manifest.max_tokens, body.longest or manifest.max_tokens))
+            heads.check(body.hidden, manifest.dimensions)
+        need = replace(self.estimate(manifest), weights=body.bytes + heads.bytes)
+        facts = EncoderFacts(
+            device=self.device,
+            dtype=self.dtype,
+            dimensions=manifest.dimensions,
+            vocabulary=min(manifest.vocabulary, body.vocabulary),
+            packed=choice.packed,
+            batch_tokens=BATCH_TOKENS,
+            need=need,
+            single=choice.single,
+            deviation=choice.deviation,
+            why=choice.why,
+        )
+        return TorchEncoder(body, heads, facts, partial(threads.use, self.thread_count))
+
+    def forget(self) -> None:
+        """Collect garbage and hand free pages back to the system, where its C library can."""
+        gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def _verdict(error: Exception) -> Exception:
+    from embedwell.engine.memory import is_out_of_memory
+
+    if isinstance(error, InvalidModel):
+        return InvalidModel(error.message)
+    if isinstance(error, DeviceOutOfMemory) or is_out_of_memory(error):
+        return DeviceOutOfMemory("the model does not fit in memory")
+    return InvalidModel(f"It does not run: a trial ended in {type(error).__name__}")

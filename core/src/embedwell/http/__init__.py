@@ -1,0 +1,1 @@
+"""HTTP: middleware, routes, wire types, the error envelope, OpenAPI."""

@@ -1,0 +1,72 @@
+"""Reads a request's body under its Route's limits: whole, or as a stream."""
+
+import asyncio
+
+from embedwell.errors import BodyTimeout, PayloadTooLarge, UnsupportedMediaType
+from embedwell.http.asgi import Scope, values
+from embedwell.http.client import Client
+from embedwell.http.envelope import shown
+
+
+def check_type(scope: Scope) -> None:
+    """Raises UnsupportedMediaType for anything but plain JSON in UTF-8."""
+    check_encoding(scope)
+    given = b",".join(values(scope, b"content-type")).decode("latin-1")
+    kind, *parameters = (part.strip().lower() for part in given.split(";"))
+    if kind != "application/json":
+        what = f"not {shown(kind)}" if kind else "and the request names none"
+        raise UnsupportedMediaType(f"The Content-Type must be application/json, {what}")
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip(' "') not in ("utf-8", "utf8"):
+            raise UnsupportedMediaType("The body must be UTF-8")
+
+
+def check_encoding(scope: Scope) -> None:
+    """Raises UnsupportedMediaType for a compressed body."""
+    given = b",".join(values(scope, b"content-encoding")).decode("latin-1")
+    if given.strip().lower() not in ("", "identity"):
+        raise UnsupportedMediaType(f"The Content-Encoding {shown(given)} is not supported")
+
+
+async def read(client: Client, limit: int, seconds: float) -> bytes:
+    """The whole body; within `seconds`. Raises PayloadTooLarge, BodyTimeout."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            while (chunk := await client.chunk()) is not None:
+                body += chunk
+                if len(body) > limit:
+                    raise too_large(limit)
+    except TimeoutError:
+        raise BodyTimeout(f"The body did not arrive within {seconds:g} seconds") from None
+    return bytes(body)
+
+
+class Stream:
+    """The body as bytes that arrive; `timeout` seconds for each piece, `limit` bytes in all."""
+
+    def __init__(self, client: Client, limit: int, timeout: float) -> None:
+        self._client, self._limit, self._timeout = client, limit, timeout
+        self._seen = 0
+
+    def __aiter__(self) -> "Stream":
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            async with asyncio.timeout(self._timeout):
+                chunk = await self._client.chunk()
+        except TimeoutError:
+            raise BodyTimeout(f"Nothing arrived for {self._timeout:g} seconds") from None
+        if chunk is None:
+            raise StopAsyncIteration
+        self._seen += len(chunk)
+        if self._seen > self._limit:
+            raise too_large(self._limit)
+        return chunk
+
+
+def too_large(limit: int) -> PayloadTooLarge:
+    """The answer to a body of more bytes than its Route takes."""
+    return PayloadTooLarge(f"The body is larger than {limit:,} bytes")

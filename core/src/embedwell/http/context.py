@@ -1,0 +1,67 @@
+"""What the layers know of one request, from its first byte to its log line."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from embedwell.http.asgi import Scope
+from embedwell.interfaces.plugins import Caller, RequestHead
+from embedwell.interfaces.routes import Access, Route
+
+if TYPE_CHECKING:
+    from embedwell.http.asgi import App
+
+KEY = "embedwell"
+NO_ANSWER = 499  # for the log only: the client left before it was answered
+
+
+class Match(Struct, frozen=True):
+    """What a path leads to: a Route with its arguments, or the application of a Mount.
+
+    `path` is decoded and without a trailing slash; `pattern` is the Route's or the Mount's own.
+    """
+
+    path: str
+    pattern: str
+    access: Access
+    route: Route | None = None
+    args: Mapping[str, str] = {}
+    app: "App | None" = None
+
+
+class Exchange(Struct, kw_only=True):
+    """One request and its answer; each layer fills in its part.
+
+    `started` is on the server's clock. `status` is 0 until an answer began. `gone` says that the
+    client has left. `v1` is whether the path is below `/v1`.
+    """
+
+    request_id: str
+    method: str
+    started: float
+    v1: bool = False
+    match: Match | None = None
+    head: RequestHead | None = None
+    caller: Caller | None = None
+    status: int = 0
+    model: str = ""
+    gone: bool = False
+
+    @property
+    def pattern(self) -> str:
+        return self.match.pattern if self.match else ""
+
+
+def exchange(scope: Scope) -> Exchange:
+    """The exchange that the outermost layer put into the scope."""
+    found = scope[KEY]
+    assert isinstance(found, Exchange)
+    return found
+
+
+def matched(scope: Scope) -> Match:
+    """What routing found; only layers inside of it may ask."""
+    match = exchange(scope).match
+    assert match is not None
+    return match

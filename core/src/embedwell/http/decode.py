@@ -1,0 +1,59 @@
+"""JSON to a Struct, and msgspec's complaints in the words of the contract."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from embedwell.errors import BadRequest, EmbedwellError, Invalid
+from embedwell.http.envelope import shown
+
+MISSING = re.compile(
+    r"Object missing required field `(?P<field>[^`]*)`(?: - at `\$\.?(?P<at>.*)`)?"
+)
+AT = re.compile(r"(?P<what>.*) - at `\$\.?(?P<at>.*)`", re.DOTALL)
+TRUNCATED = "The body ends before its JSON does, or has half a surrogate pair"
+DEEP = "The body's JSON is nested too deeply"
+
+
+def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
+    """Raises BadRequest for what is not JSON, Invalid for JSON that is not the Struct's."""
+    if not body.strip():
+        raise BadRequest("The body is empty: a JSON object is expected")
+    try:
+        body.decode()  # msgspec looks at known fields only
+        return decoder.decode(body)
+    except EmbedwellError:
+        raise
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except UnicodeDecodeError:
+        raise BadRequest("The body is not valid UTF-8") from None
+    except msgspec.DecodeError as error:
+        raise BadRequest(_malformed(str(error))) from None
+    except RecursionError:
+        raise BadRequest(DEEP) from None
+
+
+def _malformed(message: str) -> str:
+    return TRUNCATED if message == "Input data was truncated" else shown(message)
+
+
+def _invalid(message: str) -> Invalid:
+    missing = MISSING.fullmatch(message)
+    if missing:
+        field = ".".join(filter(None, (missing["at"], missing["field"])))
+        return Invalid(f"Field required: {shown(field)}", param=shown(field))
+    found = AT.fullmatch(message)
+    if found is None or not found["at"]:
+        return Invalid(f"The body is not what this route takes: {_plain(message)}")
+    field = shown(found["at"])
+    return Invalid(f"Invalid value for {field}: {_plain(found['what'])}", param=_root(field))
+
+
+def _plain(message: str) -> str:
+    return shown(message.replace("`", "").replace("Expected", "expected"))
+
+
+def _root(field: str) -> str:
+    return re.split(r"[.\[]", field, maxsplit=1)[0]

@@ -1,0 +1,99 @@
+"""One matched request to its handler: deadline, query, body, then the handler's Reply."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from embedwell.config.schema import Server
+from embedwell.errors import BadRequest
+from embedwell.http import body, deadline
+from embedwell.http.asgi import Scope
+from embedwell.http.client import Client
+from embedwell.http.context import exchange, matched
+from embedwell.http.decode import decode
+from embedwell.http.middleware.admission import body_limit
+from embedwell.interfaces.routes import Reply, Request, Route
+
+MAX_FIELDS = 100
+GRACE = 0.25  # seconds: a handler that keeps the deadline itself is the first to say so
+
+
+class Dispatcher:
+    """Runs handlers; everything they raise goes to the caller."""
+
+    def __init__(self, server: Server, clock: Callable[[], float], routes: Sequence[Route]) -> None:
+        self._server = server
+        self._clock = clock
+        self._max_body = int(server.max_body_mb * 1_000_000)
+        self._decoders = {
+            route.body: msgspec.json.Decoder(route.body) for route in routes if route.body
+        }
+
+    async def __call__(self, scope: Scope, client: Client) -> Reply:
+        """The handler's Reply, its model noted; raises EmbedwellError or whatever it raised."""
+        limit = deadline.limit(scope, self._server.request_timeout)
+        query = parse_query(scope["query_string"])
+        content = await self._body(scope, client)
+        state, match = exchange(scope), matched(scope)
+        assert state.head is not None
+        assert match.route is not None
+        request = Request(
+            head=state.head,
+            args=match.args,
+            query=query,
+            body=content,
+            request_id=state.request_id,
+            timeout=deadline.left(limit, self._clock() - state.started),
+            caller=state.caller,
+        )
+        reply = await _in_time(match.route, request, limit)
+        state.model = reply.model
+        return reply
+
+    async def _body(self, scope: Scope, client: Client) -> Any:
+        route = matched(scope).route
+        assert route is not None
+        limit, timeout = body_limit(route, self._max_body), self._server.body_timeout
+        if route.stream:
+            body.check_encoding(scope)
+            return body.Stream(client, limit, timeout)
+        if route.body is None:
+            return None
+        body.check_type(scope)
+        return decode(self._decoders[route.body], await body.read(client, limit, timeout))
+
+
+async def _in_time(route: Route, request: Request, limit: float) -> Reply:
+    if route.stream:  # as long as bytes arrive
+        return await route.handler(request)
+    timer = asyncio.timeout(request.timeout + GRACE)
+    try:
+        async with timer:
+            return await route.handler(request)
+    except TimeoutError:
+        if timer.expired():
+            raise deadline.exceeded(limit) from None
+        raise
+
+
+def parse_query(raw: bytes) -> Mapping[str, str]:
+    """The query's fields; of a repeated one the last. Raises BadRequest."""
+    try:
+        return dict(
+            parse_qsl(
+                raw.decode("ascii"),
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=MAX_FIELDS,
+            )
+        )
+    except ValueError:
+        raise BadRequest("The query is not valid UTF-8, or has too many fields") from None
+
+
+def content(reply: Reply) -> bytes:
+    """A Reply's body as it goes out."""
+    return reply.body if isinstance(reply.body, bytes) else msgspec.json.encode(reply.body)

@@ -1,0 +1,1 @@
+"""ASGI layers around the routes, outermost first in `stack.py`."""

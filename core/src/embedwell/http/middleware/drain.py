@@ -1,0 +1,47 @@
+"""Refuses new work while the server is stopping, and knows when the old work is done."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from embedwell.errors import Draining
+from embedwell.http.asgi import App, Receive, Scope, Send
+from embedwell.http.context import matched
+
+
+class Traffic:
+    """Requests under way; loop only."""
+
+    def __init__(self) -> None:
+        self.draining = False
+        self.in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Counts one request for as long as it is open."""
+        self.in_flight += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+            if not self.in_flight:
+                self._idle.set()
+
+    async def idle(self) -> None:
+        """Returns when no request is under way."""
+        await self._idle.wait()
+
+
+class Drain:
+    """Lets only public routes pass once draining began."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, then: App) -> None:
+        if self._traffic.draining and matched(scope).access != "public":
+            raise Draining("The server is stopping; try again")
+        await then(scope, receive, send)

@@ -1,0 +1,73 @@
+"""Whatever was raised, or never answered, becomes the envelope."""
+
+import asyncio
+import logging
+
+from embedwell.http import envelope
+from embedwell.http.asgi import App, Receive, Scope, Send
+from embedwell.http.context import Exchange, exchange
+from embedwell.interfaces.routes import Reply
+
+log = logging.getLogger("embedwell.http")
+CLOSING = {"draining", "conflicting_framing"}
+POLICY_VIOLATION = 1008
+
+
+class Unanswered(Exception):
+    """An application returned without having sent an answer."""
+
+
+class Errors:
+    """Answers failures; lets cancellation through, and nothing else."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, then: App) -> None:
+        failure: BaseException | None = None
+        try:
+            await then(scope, receive, send)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            if was_cancelled(error, exchange(scope)):
+                raise
+            failure = error
+        await self._settle(scope, send, failure)
+
+    async def _settle(self, scope: Scope, send: Send, failure: BaseException | None) -> None:
+        state = exchange(scope)
+        if failure is None and (state.status or state.gone or scope["type"] == "websocket"):
+            return
+        failure = failure or Unanswered(state.pattern)
+        report(failure, state)
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+        elif not state.status:
+            await _send(envelope.reply(failure, state.request_id, state.v1), failure, scope, send)
+        else:
+            raise RuntimeError("the answer broke off") from failure  # ends the connection
+
+
+def was_cancelled(error: BaseException, state: Exchange) -> bool:
+    """Whether this is our own task's cancellation, not one that a handler made up."""
+    if not isinstance(error, asyncio.CancelledError):
+        return False
+    task = asyncio.current_task()
+    return state.gone or (task is not None and task.cancelling() > 0)
+
+
+def report(error: BaseException, state: Exchange) -> None:
+    """Log what is a bug, with its traceback; the client only gets the request's id."""
+    if envelope.is_bug(error):
+        log.error("request %s failed", state.request_id, exc_info=error)
+
+
+async def _send(reply: Reply, failure: BaseException, scope: Scope, send: Send) -> None:
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
+    headers += [
+        (b"content-type", reply.content_type.encode()),
+        (b"content-length", b"%d" % len(reply.body)),
+    ]
+    # HTTP/2 has no such header
+    if getattr(failure, "kind", "") in CLOSING and scope.get("http_version", "1.1") < "2":
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body, "more_body": False})

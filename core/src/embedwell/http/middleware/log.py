@@ -1,0 +1,53 @@
+"""One line and one event per request, never a word of its body."""
+
+import logging
+from collections.abc import Callable
+
+from embedwell.http.asgi import App, Receive, Scope, Send, target
+from embedwell.http.context import NO_ANSWER, Exchange, exchange
+from embedwell.interfaces.events import Event, RequestFinished
+
+MAX_PATH = 200
+access_log = logging.getLogger("embedwell.access")
+
+
+class Log:
+    """Tells the access log and the observers how each request ended."""
+
+    def __init__(self, clock: Callable[[], float], emit: Callable[[Event], None]) -> None:
+        self._clock = clock
+        self._emit = emit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, then: App) -> None:
+        try:
+            await then(scope, receive, send)
+        finally:
+            self._finish(exchange(scope), target(scope))
+
+    def _finish(self, done: Exchange, raw_path: bytes) -> None:
+        now = self._clock()
+        event = RequestFinished(
+            at=now,
+            request_id=done.request_id,
+            method=done.method,
+            route=done.pattern,
+            status=done.status or NO_ANSWER,
+            seconds=now - done.started,
+            model=done.model,
+            caller=done.caller.id if done.caller else None,
+        )
+        self._write(event, raw_path)
+        self._emit(event)
+
+    def _write(self, event: RequestFinished, raw_path: bytes) -> None:
+        path = raw_path[:MAX_PATH].decode("ascii", "backslashreplace")
+        access_log.info(
+            "%s %s %d %.1f ms%s id=%s",
+            event.method,
+            path,
+            event.status,
+            event.seconds * 1000,
+            f" model={event.model}" if event.model else "",
+            event.request_id,
+            extra={"request": event},
+        )

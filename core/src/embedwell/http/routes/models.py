@@ -1,0 +1,41 @@
+"""GET /models: what is there, without asking the network."""
+
+from collections.abc import Sequence
+
+from embedwell.http.core import Core
+from embedwell.http.wire import Model, ModelList
+from embedwell.interfaces.routes import Reply, Request, Route
+
+
+def routes(core: Core) -> Sequence[Route]:
+    """The listing, and one of its rows."""
+
+    async def listing(request: Request) -> Reply:
+        rows = [await core.card(listed) for listed in await core.registry.models()]
+        return Reply(body=ModelList([Model.of(card) for card in rows]))
+
+    async def one(request: Request) -> Reply:
+        listed = await core.registry.describe(core.parse_tag(request.args["tag"]))
+        card = await core.card(listed)
+        return Reply(body=Model.of(card), model=card.name)
+
+    return [
+        Route(
+            method="GET",
+            path="/models",
+            handler=listing,
+            access="embed",
+            summary="The complete local models, one row per tag",
+            replies={200: ModelList},
+            errors=("SOURCE_ERROR",),
+        ),
+        Route(
+            method="GET",
+            path="/models/<tag>",
+            handler=one,
+            access="embed",
+            summary="One model, from local state",
+            replies={200: Model},
+            errors=("NOT_FOUND", "VALIDATION_ERROR", "SOURCE_ERROR"),
+        ),
+    ]

@@ -1,0 +1,143 @@
+"""The embeddings request and the listings, as they are on the wire."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, cast
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from embedwell.errors import Invalid
+from embedwell.interfaces.embedding import EmbeddingCall
+from embedwell.interfaces.models import ModelRef
+from embedwell.interfaces.routes import Request
+from embedwell.interfaces.status import ModelCard, ModelState, PluginInfo
+
+TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Dimensions = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+ShortText = Annotated[str, Meta(max_length=256)]
+# msgspec allows one kind of array in a union, so lists of one kind are checked afterwards.
+Input = str | list[str | TokenId | list[TokenId]]
+MIXED = "Invalid value for input: a text, a list of texts, a token list, or a list of token lists"
+
+
+class EmbeddingRequest(Struct, frozen=True, kw_only=True):
+    """Null is the same as absent; fields not listed here are ignored."""
+
+    model: str
+    input: Input
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Dimensions | None = None
+    user: str | None = None
+    truncate: bool | None = None
+    prompt_name: ShortText | None = None
+    input_type: ShortText | None = None
+    normalize: bool | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.input, str):
+            return
+        if not self.input:
+            raise Invalid("Invalid value for input: the list is empty", param="input")
+        if len(set(map(type, self.input))) != 1:
+            raise Invalid(f"{MIXED}, not a mixture", param="input")
+        if isinstance(self.input[0], list) and not all(self.input):
+            raise Invalid("Invalid value for input: a token list is empty", param="input")
+
+    def texts(self, most: int) -> tuple[str, ...] | tuple[tuple[int, ...], ...]:
+        """One item per vector; raises Invalid for more than `most`."""
+        if isinstance(self.input, str):
+            return (self.input,)
+        if isinstance(self.input[0], int):
+            return (tuple(cast("list[int]", self.input)),)
+        if len(self.input) > most:
+            raise Invalid(
+                f"Invalid value for input: {len(self.input):,} items, at most {most:,} are allowed",
+                param="input",
+            )
+        if isinstance(self.input[0], str):
+            return tuple(cast("list[str]", self.input))
+        return tuple(map(tuple, cast("list[list[int]]", self.input)))
+
+    def call(self, ref: ModelRef, request: Request, most: int) -> EmbeddingCall:
+        """What the embedder is asked; raises Invalid for too many inputs."""
+        return EmbeddingCall(
+            ref=ref,
+            texts=self.texts(most),
+            timeout=request.timeout,
+            prompt_name=self.prompt_name,
+            input_type=self.input_type,
+            truncate=self.truncate is not False,
+            dimensions=self.dimensions,
+            normalize=self.normalize,
+            request_id=request.request_id,
+            caller=request.caller.id if request.caller else None,
+        )
+
+
+class Usage(Struct, frozen=True):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Embedding(Struct, frozen=True):
+    """One vector: numbers, or their little-endian float32 bytes in base64."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingResponse(Struct, frozen=True):
+    """The shape of the answer; `vectors.py` writes it without building these."""
+
+    object: Literal["list"]
+    data: Sequence[Embedding]
+    model: str
+    usage: Usage
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    """One row of the listing: OpenAI's four fields, then ours."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    source: str
+    shadowed: Sequence[str]
+    revision: str
+    dimensions: int | None
+    max_input_tokens: int | None
+    prompts: Mapping[str, str]
+    state: ModelState
+    bytes: int | None
+    problem: str | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, card: ModelCard) -> "Model":
+        return cls(
+            id=card.name,
+            created=card.created,
+            owned_by=card.source,
+            source=card.source,
+            shadowed=card.shadowed,
+            revision=card.revision,
+            dimensions=card.dimensions,
+            max_input_tokens=card.max_input_tokens,
+            prompts=card.prompts,
+            state=card.state,
+            bytes=card.bytes,
+            problem=card.problem or UNSET,
+        )
+
+
+class ModelList(Struct, frozen=True):
+    data: Sequence[Model]
+    object: Literal["list"] = "list"
+
+
+class Health(Struct, frozen=True):
+    status: Literal["ok", "ready"]
+
+
+class PluginList(Struct, frozen=True):
+    plugins: Sequence[PluginInfo]

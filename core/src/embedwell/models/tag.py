@@ -1,0 +1,42 @@
+"""Tags: the name a client sends as `model`, by an allowlist grammar."""
+
+import re
+
+from embedwell.errors import Invalid
+from embedwell.interfaces.models import ModelRef
+
+ECHO = 200
+_SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+_NAME = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})?")
+_SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}")
+_REVISION = re.compile(r"[A-Za-z0-9._/-]{1,128}")
+_LONGEST = 96 + 1 + 96 + 1 + 96 + 1 + 128
+
+
+def parse(text: str) -> ModelRef:
+    """Take `[source:]segment[/segment][@revision]` apart; raises Invalid for the field `model`."""
+    if len(text) > _LONGEST:
+        raise _invalid(text, f"it is longer than {_LONGEST} characters")
+    tag, at, revision = text.partition("@")
+    source, colon, name = tag.rpartition(":")
+    if colon and not _SOURCE.fullmatch(source):
+        raise _invalid(
+            text, "the part before ':' must be a source, in letters, digits, '_' and '-'"
+        )
+    if not _NAME.fullmatch(name):
+        raise _invalid(text, "expected 'name' or 'owner/name' in letters, digits, '.', '_' and '-'")
+    if at and (not _REVISION.fullmatch(revision) or ".." in revision):
+        raise _invalid(text, "the revision after '@' must be a branch, a tag or a commit")
+    return ModelRef(name, revision or None, source or None)
+
+
+def format(ref: ModelRef) -> str:  # noqa: A001 - reads as tag.format
+    """The tag that `parse` takes apart into `ref`."""
+    return str(ref)
+
+
+def _invalid(text: str, why: str) -> Invalid:
+    shown = ascii(text)[1:-1]
+    if len(shown) > ECHO:
+        shown = f"{shown[: ECHO - 3]}..."
+    return Invalid(f"Not a model name: '{shown}': {why}", param="model")

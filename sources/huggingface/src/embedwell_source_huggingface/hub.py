@@ -1,0 +1,105 @@
+"""The Hub as the source sees it: what is behind a revision, and bring it here."""
+
+import asyncio
+import os
+
+from embedwell import Progress, SourceError
+from embedwell_source_huggingface.config import Access, Config, Places
+from embedwell_source_huggingface.files import Plan
+from embedwell_source_huggingface.messages import (
+    Absent,
+    Ask,
+    Done,
+    Failed,
+    Get,
+    Listing,
+    Message,
+    Moved,
+)
+from embedwell_source_huggingface.process import child, environment
+
+QUESTIONS = 4  # children that ask at once; downloads are counted apart
+REMEDY = "give the server a token that may read it (HF_TOKEN, or token in [sources.huggingface])"
+
+
+class Hub:
+    """Every question and every download is a child process of its own, which can be killed."""
+
+    def __init__(self, config: Config, access: Access, places: Places) -> None:
+        self._config = config
+        self._access = access
+        self._places = places
+        self._questions = asyncio.Semaphore(QUESTIONS)
+        self._downloads = asyncio.Semaphore(config.max_concurrent)
+
+    async def ask(self, repo: str, revision: str) -> Listing | None:
+        """Commit and files of a branch, tag or commit, None where the Hub has none."""
+        seconds = self._config.timeout
+        request = Ask(repo, revision, self._access.endpoint, self._access.token, seconds)
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit, self._questions, child(request, self._environment()) as asked:
+                message = await asked.hear()
+        except TimeoutError:
+            raise SourceError(
+                f"The Hugging Face Hub did not answer within {seconds:g} s for {repo}"
+            ) from None
+        if isinstance(message, Listing):
+            return message
+        if isinstance(message, Absent):
+            return None
+        raise _failure(repo, message)
+
+    async def get(self, plan: Plan, progress: Progress) -> None:
+        """Brings the files to the cache; raises SourceError. What arrived is kept for a retry."""
+        request = Get(
+            repo=plan.repo,
+            commit=plan.commit,
+            files=plan.files,
+            revision=plan.revision if plan.revision != plan.commit else None,
+            endpoint=self._access.endpoint,
+            token=self._access.token,
+            cache=str(self._places.cache.absolute()),
+        )
+        limit = asyncio.timeout(self._config.deadline_seconds)
+        async with self._downloads:
+            try:
+                async with limit:
+                    await self._download(request, plan.size, progress)
+            except TimeoutError:
+                what = "did not finish in time" if limit.expired() else "came to a standstill"
+                raise SourceError(f"The download of {plan.repo} {what}") from None
+
+    async def _download(self, request: Get, size: int, progress: Progress) -> None:
+        progress(0, size)
+        async with child(request, self._environment()) as working:
+            while True:
+                async with asyncio.timeout(self._config.stall_seconds):
+                    message = await working.hear()
+                if isinstance(message, Moved):
+                    progress(min(message.done, size), size)
+                elif isinstance(message, Done):
+                    progress(size, size)
+                    return
+                else:
+                    raise _failure(request.repo, message)
+
+    def _environment(self) -> dict[str, str]:
+        return environment(os.environ, str(self._places.home.absolute()), self._access.endpoint)
+
+
+def _failure(repo: str, message: Message) -> SourceError:
+    if isinstance(message, Absent):
+        return SourceError(f"{repo} is not on the Hugging Face Hub any more")
+    why, status = (message.why, message.status) if isinstance(message, Failed) else ("bug", 0)
+    texts = {
+        "gated": f"{repo} is restricted on the Hugging Face Hub: accept its terms, and {REMEDY}",
+        "unauthorized": f"The Hugging Face Hub refused access to {repo} ({status}): {REMEDY}",
+        "disabled": f"{repo} has been disabled on the Hugging Face Hub",
+        "refused": f"The Hugging Face Hub answered {status} for {repo}",
+        "unreachable": f"The Hugging Face Hub could not be reached for {repo}",
+        "full": f"The disk is full: {repo} could not be downloaded",
+        "corrupt": f"A file of {repo} arrived damaged and was removed: ask again",
+    }
+    unknown = f"The download of {repo} failed; the server's log has the reason"
+    return SourceError(texts.get(why, unknown))

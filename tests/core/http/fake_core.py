@@ -1,0 +1,145 @@
+"""The runtime as HTTP sees it, without one: two-dimensional vectors and a single model."""
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+
+from embedwell.app import App, create_app
+from embedwell.config.schema import Server
+from embedwell.errors import Invalid, ModelNotFound
+from embedwell.interfaces.embedding import EmbeddingCall, Embeddings, Timings
+from embedwell.interfaces.events import Event
+from embedwell.interfaces.models import ModelKey, ModelRef, Snapshot
+from embedwell.interfaces.plugins import Plugin
+from embedwell.interfaces.routes import Access, Handler, Mount, Reply, Request, Route
+from embedwell.interfaces.services import Listed
+from embedwell.interfaces.status import Info, ModelCard, PluginInfo, Readiness
+
+TAG = "owner/model"
+
+
+class FakeRegistry:
+    def __init__(self) -> None:
+        key = ModelKey("huggingface", TAG, "abc")
+        self.listed = Listed(Snapshot(Path("snapshot"), key, "digest"), ("package",))
+
+    @asynccontextmanager
+    async def open(self, ref: ModelRef) -> AsyncIterator[Snapshot]:
+        yield (await self.describe(ref)).snapshot
+
+    async def models(self) -> Sequence[Listed]:
+        return [self.listed]
+
+    async def describe(self, ref: ModelRef) -> Listed:
+        if ref.name != TAG:
+            raise ModelNotFound(str(ref))
+        return self.listed
+
+
+class FakeEmbedder:
+    """Answers `[number of the input, 0.5]`; a test may replace `answer`."""
+
+    def __init__(self) -> None:
+        self.calls: list[EmbeddingCall] = []
+        self.truncated: Sequence[int] = ()
+        self.answer: Callable[[EmbeddingCall], Awaitable[Embeddings]] = self.rows
+
+    async def embed(self, call: EmbeddingCall) -> Embeddings:
+        self.calls.append(call)
+        return await self.answer(call)
+
+    async def rows(self, call: EmbeddingCall) -> Embeddings:
+        if call.ref.name != TAG:
+            raise ModelNotFound(str(call.ref))
+        rows = np.array([[i, 0.5] for i in range(len(call.texts))], np.float32)
+        timings = Timings(tokenize=0.001, queue=0.002, inference=0.003, total=0.006)
+        return Embeddings(rows, 3 * len(rows), self.truncated, timings, TAG)
+
+
+class FakeCore:
+    def __init__(self, *routes: Route | Mount, server: Server | None = None) -> None:
+        self.server = server or Server()
+        self.max_inputs = 2048
+        self.embedder = FakeEmbedder()
+        self.registry = FakeRegistry()
+        self.plugins: list[tuple[str, Plugin]] = []
+        self.routes: Sequence[Route | Mount] = routes
+        self.events: list[Event] = []
+        self.emit: Callable[[Event], None] = self.events.append
+        ticks = itertools.count()
+        self.clock: Callable[[], float] = lambda: next(ticks) / 1000
+        self.readiness = Readiness(True)
+
+    def parse_tag(self, text: str) -> ModelRef:
+        if not text or " " in text:
+            raise Invalid("Invalid value for model: not a tag", param="model")
+        return ModelRef(text)
+
+    async def card(self, listed: Listed) -> ModelCard:
+        return ModelCard(
+            name=listed.snapshot.key.name,
+            source=listed.snapshot.key.source,
+            shadowed=listed.shadowed,
+            revision=listed.snapshot.key.revision,
+            state="available",
+            created=1,
+            dimensions=2,
+        )
+
+    async def ready(self) -> Readiness:
+        return self.readiness
+
+    def info(self) -> Info:
+        return Info(
+            version="0",
+            device="cpu",
+            dtype="float32",
+            strategy="fixed_size",
+            sources=(),
+            loaded=(),
+            limits={"max_inputs": self.max_inputs},
+            libraries={},
+        )
+
+    def plugin_infos(self) -> Sequence[PluginInfo]:
+        return [PluginInfo(name="p", distribution="d", version="1", state="active")]
+
+
+def app_of(*routes: Route | Mount, server: Server | None = None) -> App:
+    return create_app(FakeCore(*routes, server=server))
+
+
+def route(
+    handler: Handler,
+    method: str = "GET",
+    path: str = "/test",
+    *,
+    access: Access = "embed",
+    body: type | None = None,
+    stream: bool = False,
+    max_body: int | None = None,
+) -> Route:
+    return Route(
+        method=method,
+        path=path,
+        handler=handler,
+        access=access,
+        summary="a test's own",
+        body=body,
+        stream=stream,
+        max_body=max_body,
+    )
+
+
+async def ok(request: Request) -> Reply:
+    return Reply(body={"path": request.head.path, "args": dict(request.args)})
+
+
+def raising(error: BaseException) -> Handler:
+    async def handler(request: Request) -> Reply:
+        raise error
+
+    return handler

@@ -1,0 +1,301 @@
+"""The layers: ids, logs, limits, draining, guards, admission."""
+
+import asyncio
+import logging
+import re
+from typing import Any
+
+import pytest
+from tests.core.http.fake_core import TAG, FakeCore, app_of, ok, raising, route
+from tests.core.http.http_driver import Connection, ask, get, post, scope_of
+
+from embedwell.app import create_app
+from embedwell.config.schema import Server
+from embedwell.errors import Forbidden, RateLimited, Unauthorized
+from embedwell.interfaces.embedding import EmbeddingCall, Embeddings
+from embedwell.interfaces.events import RequestFinished
+from embedwell.interfaces.plugins import Caller, Plugin, RequestHead
+from embedwell.interfaces.routes import Reply, Request
+
+BODY = {"model": TAG, "input": "a secret text"}
+
+
+@pytest.mark.parametrize("path", ["/health", "/nothing", "/models/%00", "/models"])
+async def test_every_answer_has_a_request_id(path: str) -> None:
+    app = app_of()
+    assert re.fullmatch(r"req-[0-9a-f]{24}", (await get(app, path)).headers["x-request-id"])
+    echoed = await get(app, path, x_request_id="My_id.1-2")
+    assert echoed.headers["x-request-id"] == "My_id.1-2"
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "é", "a\tb"])
+async def test_a_malformed_request_id_is_replaced(given: str) -> None:
+    answer = await get(app_of(), "/health", x_request_id=given)
+    assert answer.headers["x-request-id"].startswith("req-")
+
+
+async def test_a_request_is_logged_and_observed_once(caplog: pytest.LogCaptureFixture) -> None:
+    core = FakeCore()
+    with caplog.at_level(logging.INFO):
+        await post(create_app(core), "/embeddings?q=private", BODY, x_request_id="r-1")
+    (record,) = caplog.records
+    assert record.name == "embedwell.access"
+    line = record.getMessage()
+    assert re.fullmatch(r"POST /embeddings 200 \d+\.\d ms model=owner/model id=r-1", line)
+    (event,) = core.events
+    assert isinstance(event, RequestFinished)
+    assert (event.route, event.status, event.model) == ("/embeddings", 200, TAG)
+    assert event.seconds > 0
+
+
+async def test_a_refused_request_is_observed_too() -> None:
+    core = FakeCore()
+    app = create_app(core)
+    await get(app, "/nothing")
+    await get(app, "/models/none")
+    seen = [(e.route, e.status) for e in core.events if isinstance(e, RequestFinished)]
+    assert seen == [("", 404), ("/models/<tag>", 404)]
+
+
+async def test_a_path_cannot_forge_log_lines(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        await get(app_of(), "/models/\xff" + "a" * 5000)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("GET /models/\\xffaaa")
+    assert len(record.getMessage()) < 400
+
+
+@pytest.mark.parametrize(
+    ("url", "headers", "status", "kind", "message"),
+    [
+        ("/" + "a" * 8192, [], 414, "url_too_long", "The URL is longer than 8,192 bytes"),
+        ("/health?" + "a" * 8190, [], 414, "url_too_long", "The URL is longer than 8,192 bytes"),
+        (
+            "/health",
+            [("x", "y" * 33_000)],
+            431,
+            "headers_too_large",
+            "The headers are larger than 32,768 bytes together",
+        ),
+        (
+            "/health",
+            [("content-length", "1"), ("transfer-encoding", "chunked")],
+            400,
+            "conflicting_framing",
+            "Content-Length and Transfer-Encoding exclude each other",
+        ),
+        (
+            "/health",
+            [("content-length", "1"), ("content-length", "2")],
+            400,
+            "conflicting_framing",
+            "The request has more than one Content-Length",
+        ),
+        (
+            "/health",
+            [("content-length", "+1")],
+            400,
+            "conflicting_framing",
+            "The Content-Length is not a number of bytes",
+        ),
+    ],
+)
+async def test_heads_are_bounded_and_unambiguous(
+    url: str, headers: list[tuple[str, str]], status: int, kind: str, message: str
+) -> None:
+    answer = await ask(app_of(), "GET", url, headers=headers)
+    assert (answer.status, answer.json["error"]["code"], answer.detail) == (status, kind, message)
+    assert (answer.headers.get("connection") == "close") == (kind == "conflicting_framing")
+
+
+async def test_draining_refuses_all_but_public_routes() -> None:
+    app = app_of()
+    app.begin_drain()
+    answer = await post(app, "/embeddings", BODY)
+    assert (answer.status, answer.code) == (503, "DRAINING")
+    assert answer.detail == "The server is stopping; try again"
+    assert answer.headers["retry-after"] == "5"
+    assert answer.headers["connection"] == "close"
+    assert (await get(app, "/health")).status == 200
+    ready = await get(app, "/ready")
+    assert (ready.status, ready.detail) == (503, "Not ready: the server is stopping")
+
+
+async def test_drained_waits_for_requests_in_flight() -> None:
+    may_end = asyncio.Event()
+
+    async def wait(request: Request) -> Reply:
+        await may_end.wait()
+        return Reply(body="done")
+
+    app = app_of(route(wait))
+    connection = Connection(app, scope_of("GET", "/test"))
+    connection.send(b"")
+    await asyncio.sleep(0)
+    assert app.in_flight == 1
+    app.begin_drain()
+    drained = asyncio.ensure_future(app.drained())
+    await asyncio.sleep(0)
+    assert not drained.done()
+    may_end.set()
+    assert (await connection.answer()).status == 200
+    await drained
+    assert app.in_flight == 0
+
+
+class Guard(Plugin):
+    def __init__(self, answer: Caller | BaseException | None) -> None:
+        self.answer = answer
+        self.heads: list[RequestHead] = []
+
+    async def guard(self, head: RequestHead) -> Caller | None:
+        self.heads.append(head)
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+def guarded(*answers: Caller | BaseException | None) -> tuple[FakeCore, list[Guard]]:
+    core = FakeCore()
+    guards = [Guard(answer) for answer in answers]
+    core.plugins = [(f"p{number}", guard) for number, guard in enumerate(guards)]
+    return core, guards
+
+
+async def test_guards_see_the_head_and_name_the_caller() -> None:
+    core, (guard, _) = guarded(None, Caller("alice"))
+    answer = await post(create_app(core), "/embeddings/", BODY, Authorization="Bearer k")
+    assert answer.status == 200
+    (head,) = guard.heads
+    assert (head.method, head.path, head.access) == ("POST", "/embeddings", "embed")
+    assert (head.headers[b"authorization"], head.client) == (b"Bearer k", "10.0.0.1")
+    assert core.embedder.calls[0].caller == "alice"
+    (event,) = core.events
+    assert isinstance(event, RequestFinished)
+    assert event.caller == "alice"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "headers"),
+    [
+        (Unauthorized("no key"), 401, "UNAUTHORIZED", {"www-authenticate": "Bearer"}),
+        (Forbidden("not this host"), 403, "FORBIDDEN", {}),
+        (RateLimited("slower", retry_after=2.5), 429, "RATE_LIMITED", {"retry-after": "3"}),
+        (ValueError("/etc/secret"), 500, "INTERNAL", {}),
+        (asyncio.CancelledError(), 500, "INTERNAL", {}),
+    ],
+)
+async def test_one_guard_is_enough_to_refuse_before_the_body(
+    error: BaseException, status: int, code: str, headers: dict[str, str]
+) -> None:
+    core, _ = guarded(Caller("alice"), error)
+    length = [("content-length", "10")]
+    connection = Connection(create_app(core), scope_of("POST", "/embeddings", length))
+    answer = await connection.answer()
+    assert (answer.status, answer.code) == (status, code)
+    assert headers.items() <= answer.headers.items()
+    assert connection.received == 0
+    assert "secret" not in answer.detail
+
+
+async def test_two_guards_cannot_both_name_the_caller(caplog: pytest.LogCaptureFixture) -> None:
+    core, _ = guarded(Caller("alice"), Caller("bob"))
+    assert (await get(create_app(core), "/models")).code == "INTERNAL"
+    assert "plugin p1 is the second to name the caller" in caplog.text
+
+
+async def test_bodies_in_flight_are_bounded() -> None:
+    core = FakeCore(server=Server(max_body_mb=100))
+    app = create_app(core)
+    head = [("content-type", "application/json"), ("content-length", "100000000")]
+    holding = [Connection(app, scope_of("POST", "/embeddings", head)) for _ in range(8)]
+    await asyncio.sleep(0)
+    answer = await post(app, "/embeddings", BODY)
+    assert (answer.status, answer.code) == (429, "OVERLOADED")
+    assert answer.detail == "The server has too many requests at once; try again"
+    assert (answer.headers["retry-after"], answer.headers["retry-after-ms"]) == ("1", "1000")
+    assert (await get(app, "/health")).status == 200
+    for connection in holding:
+        connection.leave()
+        await connection.task
+    assert (await post(app, "/embeddings", BODY)).status == 200
+
+
+async def test_a_chunked_body_counts_as_the_largest() -> None:
+    app = create_app(FakeCore(server=Server(max_body_mb=100)))
+    head = [("content-type", "application/json"), ("transfer-encoding", "chunked")]
+    holding = [Connection(app, scope_of("POST", "/embeddings", head)) for _ in range(8)]
+    await asyncio.sleep(0)
+    assert (await post(app, "/embeddings", BODY)).status == 429
+    for connection in holding:
+        connection.leave()
+        await connection.task
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "abc", "1e3", "inf", "nan", "9" * 20, "٣"])
+async def test_a_malformed_deadline_is_refused(value: str) -> None:
+    answer = await get(app_of(), "/models", x_request_timeout=value.encode().decode("latin-1"))
+    assert (answer.status, answer.code) == (422, "VALIDATION_ERROR")
+    assert answer.detail == ("Invalid value for x-request-timeout: expected seconds, such as 2.5")
+    assert answer.json["error"]["param"] == "x-request-timeout"
+
+
+async def test_a_client_can_only_shorten_the_deadline() -> None:
+    core = FakeCore(server=Server(request_timeout=5))
+    app = create_app(core)
+    await post(app, "/embeddings", BODY, x_request_timeout="100")
+    await post(app, "/embeddings", BODY, x_request_timeout="2.5")
+    first, second = core.embedder.calls
+    assert 4 < first.timeout <= 5
+    assert 2 < second.timeout <= 2.5
+
+
+async def test_a_handler_that_forgets_the_deadline_is_ended() -> None:
+    core = FakeCore(server=Server(request_timeout=0.02))
+    ended: list[str] = []
+
+    async def forever(call: EmbeddingCall) -> Embeddings:
+        try:
+            return await asyncio.Future[Embeddings]()
+        finally:
+            ended.append("cancelled")
+
+    core.embedder.answer = forever
+    core.clock = lambda: 0.0
+    answer = await post(create_app(core), "/embeddings", BODY)
+    assert (answer.status, answer.code) == (504, "TIMEOUT")
+    assert answer.detail == "The request did not finish within 0.02 seconds"
+    assert ended == ["cancelled"]
+
+
+async def test_a_timeout_of_the_handlers_own_is_a_bug_not_a_deadline() -> None:
+    assert (await get(app_of(route(raising(TimeoutError()))), "/test")).code == "INTERNAL"
+
+
+@pytest.mark.parametrize("query", ["a=%ff", "&".join(f"a{n}=1" for n in range(101)), "\xff"])
+async def test_a_malformed_query_is_refused(query: str) -> None:
+    answer = await get(app_of(route(ok)), f"/test?{query}")
+    assert (answer.status, answer.code) == (400, "BAD_REQUEST")
+    assert answer.detail == "The query is not valid UTF-8, or has too many fields"
+
+
+async def test_the_query_reaches_the_handler() -> None:
+    async def echo(request: Request) -> Reply:
+        return Reply(body=dict(request.query))
+
+    answer = await get(app_of(route(echo)), "/test?a=1&b=%C3%A9+x&a=2&c")
+    assert answer.json == {"a": "2", "b": "é x", "c": ""}
+
+
+async def test_lifespan_is_answered_at_once() -> None:
+    inbox = [{"type": "lifespan.shutdown"}, {"type": "lifespan.startup"}]
+    sent: list[object] = []
+
+    async def receive() -> dict[str, Any]:
+        return inbox.pop()
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message["type"])
+
+    await app_of()({"type": "lifespan"}, receive, send)
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
