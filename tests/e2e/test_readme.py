@@ -19,6 +19,7 @@ README = (ROOT / "README.md").read_text()
 CURLS = [block for block in re.findall(r"```bash\n(.*?)```", README, re.S) if "curl" in block]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("command", CURLS)
 async def test_curl_commands_answer_with_vectors(server: RunningServer, command: str) -> None:
     words = shlex.split(command.replace("\\\n", " ").replace(":8000", f":{server.port}"))
@@ -35,6 +36,7 @@ def test_all_three_forms_of_the_guide_are_shown() -> None:
     assert len(CURLS) == 3
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_the_python_example_runs(server: RunningServer) -> None:
     (example,) = re.findall(r"```python\n(from openai.*?)```", README, re.S)
     process = await asyncio.create_subprocess_exec(

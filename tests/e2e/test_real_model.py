@@ -17,6 +17,7 @@ from tests.e2e.texts import five_hundred
 from embedwell import BatchRun
 from embedwell.testing.server import RunningServer
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 

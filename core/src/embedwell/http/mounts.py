@@ -7,11 +7,13 @@ from embedwell.http.client import Client
 from embedwell.http.context import Match
 
 
+class Exited(Exception):
+    """An application tried to end the process: in a task of its own that would end the loop."""
+
+
 async def run_mount(match: Match, scope: Scope, client: Client, send: Send) -> None:
     """Cancels the application when the client leaves; raises what it raised."""
-    assert match.app is not None
-    inner = {**scope, "root_path": match.pattern}
-    app = asyncio.ensure_future(match.app(inner, client.forward, send))
+    app = asyncio.ensure_future(_contained(match, scope, client, send))
     leaving = asyncio.ensure_future(client.left())
     try:
         await asyncio.wait([app, leaving], return_when=asyncio.FIRST_COMPLETED)
@@ -21,3 +23,11 @@ async def run_mount(match: Match, scope: Scope, client: Client, send: Send) -> N
         await asyncio.wait([app, leaving])
     if not app.cancelled():
         app.result()
+
+
+async def _contained(match: Match, scope: Scope, client: Client, send: Send) -> None:
+    assert match.app is not None
+    try:
+        await match.app({**scope, "root_path": match.pattern}, client.forward, send)
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise Exited(match.pattern) from error

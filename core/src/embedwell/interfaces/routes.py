@@ -51,8 +51,8 @@ class Route(Struct, frozen=True, kw_only=True):
 
     `body` is the Struct that decodes it, `stream=True` hands the bytes over as they come,
     neither means no body. `max_body` is in bytes; None takes the server's limit. `replies` maps
-    a status to the Struct (or content type) of its body, for the OpenAPI page (200 if empty); `errors` are the
-    codes it may answer beside those that every route may.
+    a status to the Struct (or content type) of its body, for the OpenAPI page (200 if empty);
+    `errors` are the codes it may answer beside those that every route may.
     """
 
     method: str
