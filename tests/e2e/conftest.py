@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from msgspec import Struct
 
 from embedwell import BlockingSource, ModelRef, Snapshot, SourceSpec, hookimpl
@@ -79,7 +80,7 @@ def tiny(tmp_path: Path) -> Start:
     return start
 
 
-@pytest.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningServer]:
     """The real model on the real engine, one for a whole file."""
     async with running_server(config(tmp_path_factory.mktemp("server"))) as running:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from tests.e2e.conftest import MINILM, config
 
 from embedwell.testing.server import running_server
+from tests.e2e.conftest import MINILM, config
 
 HARMLESS = ("/proc/", "/sys/fs/cgroup/", "/dev/")  # in memory: never a disk
 _watched: list[tuple[int, list[str]]] = []

@@ -6,12 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.e2e.conftest import Start
 
 from embedwell import BatchRun, Embedded, ModelLoaded
 from embedwell.config.schema import Batching
 from embedwell.testing import FakeBackend
 from embedwell.testing.server import RunningServer
+from tests.e2e.conftest import Start
 
 POISON = 5 + 66  # the id of "w66" in the tiny tokeniser
 

@@ -4,14 +4,15 @@ from collections.abc import AsyncIterator
 
 import openai
 import pytest
+import pytest_asyncio
+
+from embedwell.testing.server import RunningServer
 from tests.e2e.conftest import MINILM
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-from embedwell.testing.server import RunningServer
 
-
-@pytest.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="module")
 async def client(server: RunningServer) -> AsyncIterator[openai.AsyncOpenAI]:
     made = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0)
     yield made

@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from tests.e2e.conftest import MINILM
-from tests.e2e.texts import five_hundred
 
 from embedwell import BatchRun
 from embedwell.testing.server import RunningServer
+from tests.e2e.conftest import MINILM
+from tests.e2e.texts import five_hundred
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 Vectors = np.ndarray[Any, np.dtype[np.float32]]

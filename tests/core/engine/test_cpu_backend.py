@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.core.engine import small_models as small
 
 from embedwell.engine import backends
 from embedwell.engine.body import Body
@@ -16,6 +15,7 @@ from embedwell.engine.cpu.backend import BATCH_TOKENS, CpuBackend
 from embedwell.engine.memory import is_out_of_memory
 from embedwell.errors import ConfigurationError
 from embedwell.interfaces.encoders import Backend, DeviceOutOfMemory, Encoder
+from tests.core.engine import small_models as small
 
 
 @pytest.fixture(scope="module")

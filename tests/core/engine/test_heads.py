@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import save_file
 from sentence_transformers.sentence_transformer.modules import Dense as StockDense
 from sentence_transformers.sentence_transformer.modules import Pooling as StockPooling
-from tests.core.engine import small_models as small
 
 from embedwell.engine.heads import Block, Heads
 from embedwell.errors import InvalidModel
 from embedwell.interfaces.models import Dense, Manifest, Normalize, Pool, Pooling
+from tests.core.engine import small_models as small
 
 MODES: tuple[Pool, ...] = get_args(Pool)
 HIDDEN = 6

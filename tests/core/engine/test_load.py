@@ -8,12 +8,12 @@ import pytest
 import torch
 from msgspec.structs import replace
 from safetensors.torch import load_file, save_file
-from tests.core.engine import small_models as small
 from transformers import BertConfig, BertForMaskedLM, BertModel
 
 from embedwell.engine.cpu.backend import CpuBackend
 from embedwell.errors import InvalidModel
 from embedwell.interfaces.models import Dense, Pooling
+from tests.core.engine import small_models as small
 
 BACKEND = CpuBackend(2)
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
-from tests.core.engine import small_models as small
 
 from embedwell.engine.cpu.backend import CpuBackend
+from tests.core.engine import small_models as small
 
 TEXTS = [
     "",

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tests.core.engine import small_models as small
 
 from embedwell.engine.cpu.backend import CpuBackend
 from embedwell.interfaces.encoders import Encoder
+from tests.core.engine import small_models as small
 
 LENGTHS = [5, 12, 5, 1, 88, 30, 31, 90, 12, 5]
 PACKED = {

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.core.engine.small_models import batch
 
 from embedwell.engine import packing
 from embedwell.engine.packing import Group
 from embedwell.interfaces.encoders import Batch
+from tests.core.engine.small_models import batch
 
 TEXTS = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=12), min_size=1, max_size=9)
 

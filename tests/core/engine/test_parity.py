@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.core.engine import small_models as small
 
 from embedwell.engine import parity, transformer
 from embedwell.engine.body import Body
+from tests.core.engine import small_models as small
 
 
 @pytest.fixture(autouse=True)

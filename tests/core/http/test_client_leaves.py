@@ -4,14 +4,14 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.core.http.fake_core import FakeCore, route
-from tests.core.http.http_driver import Connection, scope_of
 
 from embedwell.app import App, create_app
 from embedwell.http.asgi import Receive, Scope, Send
 from embedwell.interfaces.events import RequestFinished
 from embedwell.interfaces.plugins import Caller, Plugin, RequestHead
 from embedwell.interfaces.routes import Mount, Reply, Request
+from tests.core.http.fake_core import FakeCore, route
+from tests.core.http.http_driver import Connection, scope_of
 
 JSON = [("content-type", "application/json")]
 

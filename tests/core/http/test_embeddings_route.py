@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.core.http.fake_core import TAG, FakeCore
-from tests.core.http.http_driver import Answer, post
 
 from embedwell.app import App, create_app
 from embedwell.http.routes.embeddings import ranges
+from tests.core.http.fake_core import TAG, FakeCore
+from tests.core.http.http_driver import Answer, post
 
 BOTH = pytest.mark.parametrize("path", ["/embeddings", "/v1/embeddings"])
 

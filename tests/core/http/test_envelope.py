@@ -3,8 +3,6 @@
 import inspect
 
 import pytest
-from tests.core.http.fake_core import app_of, raising, route
-from tests.core.http.http_driver import get
 
 from embedwell import errors
 from embedwell.errors import (
@@ -23,6 +21,8 @@ from embedwell.errors import (
 from embedwell.http import envelope
 from embedwell.http.asgi import Receive, Scope, Send
 from embedwell.interfaces.routes import Mount, Reply, Request
+from tests.core.http.fake_core import app_of, raising, route
+from tests.core.http.http_driver import get
 
 
 class DiskFull(EmbedwellError):

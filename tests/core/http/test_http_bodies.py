@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.core.http.fake_core import TAG, app_of, route
-from tests.core.http.http_driver import Connection, ask, post, scope_of
 
 from embedwell.app import App
 from embedwell.config.schema import Server
 from embedwell.interfaces.routes import Reply, Request
+from tests.core.http.fake_core import TAG, app_of, route
+from tests.core.http.http_driver import Connection, ask, post, scope_of
 
 JSON = {"content-type": "application/json"}
 GOOD = json.dumps({"model": TAG, "input": "a"}).encode()

@@ -6,8 +6,6 @@ import re
 from typing import Any
 
 import pytest
-from tests.core.http.fake_core import TAG, FakeCore, app_of, ok, raising, route
-from tests.core.http.http_driver import Connection, ask, get, post, scope_of
 
 from embedwell.app import create_app
 from embedwell.config.schema import Server
@@ -16,6 +14,8 @@ from embedwell.interfaces.embedding import EmbeddingCall, Embeddings
 from embedwell.interfaces.events import RequestFinished
 from embedwell.interfaces.plugins import Caller, Plugin, RequestHead
 from embedwell.interfaces.routes import Reply, Request
+from tests.core.http.fake_core import TAG, FakeCore, app_of, ok, raising, route
+from tests.core.http.http_driver import Connection, ask, get, post, scope_of
 
 BODY = {"model": TAG, "input": "a secret text"}
 

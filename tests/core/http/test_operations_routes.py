@@ -6,11 +6,11 @@ import re
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import validate
-from tests.core.http.fake_core import TAG, FakeCore, app_of, ok, route
-from tests.core.http.http_driver import get, post
 
 from embedwell.app import App, create_app
 from embedwell.interfaces.status import Readiness
+from tests.core.http.fake_core import TAG, FakeCore, app_of, ok, route
+from tests.core.http.http_driver import get, post
 
 MODEL = {
     "id": TAG,

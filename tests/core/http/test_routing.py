@@ -5,14 +5,14 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.core.http.fake_core import FakeCore, app_of, ok, route
-from tests.core.http.http_driver import ask, get, scope_of
 
 from embedwell.app import App, create_app
 from embedwell.errors import PluginError
 from embedwell.http.asgi import Receive, Scope, Send
 from embedwell.http.table import Pattern
 from embedwell.interfaces.routes import Mount
+from tests.core.http.fake_core import FakeCore, app_of, ok, route
+from tests.core.http.http_driver import ask, get, scope_of
 
 
 @pytest.fixture

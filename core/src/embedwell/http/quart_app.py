@@ -107,6 +107,6 @@ async def _run_quart(quart: Quart, match: Match, scope: Scope, client: Client, s
     try:
         await asyncio.shield(running)
     except asyncio.CancelledError:  # Quart leaves its handler running unless the client "leaves"
-        pass
+        client.hang_up()
         await asyncio.wait([running])
         raise

@@ -148,7 +148,7 @@ class SourceRegistry:
             raise SourceError(f"Source {name} timed out while fetching {ref}") from None
         except Exception as error:
             self._forget(ref, id)
-            raise self._fetch_failed(ref, name, id, error) from None
+            raise _fetch_failed(ref, name, error) from None
         self._forget(ref, id)
         if not isinstance(found, Snapshot):
             raise SourceError(f"Source {name} fetched {ref} but gave no snapshot")
@@ -166,13 +166,6 @@ class SourceRegistry:
             pass
         del self._fetching[ref]  # it ended when nobody waited any more
         return None
-
-    def _fetch_failed(self, ref: ModelRef, name: str, id: str, error: Exception) -> EmbedwellError:
-        if self._tasks.get(id).status == "cancelled":
-            return SourceError(f"The download was cancelled: {ref}")
-        if isinstance(error, EmbedwellError):
-            return error
-        return SourceError(f"Source {name} failed to fetch {ref}; the server's log has the reason")
 
     def _forget(self, ref: ModelRef, id: str) -> None:
         if self._fetching.get(ref, ("", ""))[1] == id:
@@ -202,3 +195,11 @@ def _listed(rows: Sequence[_Row]) -> Listed:
     first, *rest = rows
     others = dict.fromkeys(row.source for row in rest if row.source != first.source)
     return Listed(first.snapshot, tuple(others))
+
+
+def _fetch_failed(ref: ModelRef, name: str, error: Exception) -> EmbedwellError:
+    if isinstance(error, TaskNotFound):
+        return SourceError(f"The download was cancelled: {ref}")
+    if isinstance(error, EmbedwellError) and type(error) is not EmbedwellError:
+        return error
+    return SourceError(f"Source {name} failed to fetch {ref}; the server's log has the reason")

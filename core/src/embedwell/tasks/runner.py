@@ -4,9 +4,10 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
-from embedwell.errors import Conflict, Draining, EmbedwellError, TaskNotFound
+from embedwell.errors import EmbedwellError, TaskNotFound
 from embedwell.interfaces.events import Event, TaskFinished
 from embedwell.interfaces.models import Progress
 from embedwell.interfaces.tasks import Status, Task
@@ -14,6 +15,7 @@ from embedwell.interfaces.tasks import Status, Task
 log = logging.getLogger("embedwell.tasks")
 
 KEPT = 1_000  # finished tasks that are remembered
+PATIENCE = 5.0  # seconds that a cancelled task has to end before `cancel` answers
 
 
 class _Record:
@@ -30,7 +32,7 @@ class _Record:
         self.total: int | None = None
         self.finished: float | None = None
         self.value: Any = None
-        self.failure: Exception | None = None
+        self.failure: EmbedwellError | None = None
         self.cancelling = False
         self.ended = asyncio.Event()
         self.worker: asyncio.Task[None] | None = None
@@ -48,17 +50,9 @@ class _Record:
             status=self.status,
             done=self.done,
             total=self.total,
-            error=self.error,
+            error=self.failure.message if self.failure else None,
             created=self.created,
             finished=self.finished,
-        )
-
-    @property
-    def error(self) -> str | None:
-        if self.failure is None:
-            return None
-        return (
-            self.failure.message if isinstance(self.failure, EmbedwellError) else "internal error"
         )
 
 
@@ -79,24 +73,24 @@ class TaskRunner:
         self._closing = False
 
     def start(self, kind: str, key: str, run: Callable[[Progress], Awaitable[Any]]) -> Task:
-        """As `Tasks.start`; raises Draining once the server is stopping."""
+        """As `Tasks.start`; once the server is stopping, what starts is cancelled at once."""
         under_way = self._running.get((kind, key))
         if under_way is not None:
             return under_way.seen()
-        if self._closing:
-            raise Draining("The server is stopping")
         record = _Record(kind, key, self._wall(), self._clock())
         self._records[record.id] = self._running[kind, key] = record
         record.worker = asyncio.get_running_loop().create_task(self._work(record, run))
         record.worker.add_done_callback(lambda _: self._finish(record))
+        if self._closing:
+            self._stop(record)
         return record.seen()
 
     async def result(self, id: str) -> Any:
-        """As `Tasks.result`; raises Conflict for a task that was cancelled."""
+        """As `Tasks.result`; raises TaskNotFound for a task that was cancelled."""
         record = self._record(id)
         await record.ended.wait()
         if record.status == "cancelled":
-            raise Conflict(f"The task was cancelled: {record.kind} {record.key}")
+            raise TaskNotFound(f"The task was cancelled: {record.kind} {record.key}")
         if record.failure is not None:
             raise record.failure
         return record.value
@@ -109,9 +103,12 @@ class TaskRunner:
         return [record.seen() for record in reversed(self._records.values())]
 
     async def cancel(self, id: str) -> Task:
-        """Ask a running task to end and say how it stands; a finished one stays as it is."""
+        """End a running task and say how it stands; a finished one stays as it is."""
         record = self._record(id)
         self._stop(record)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await record.ended.wait()
         return record.seen()
 
     async def aclose(self) -> None:
@@ -138,13 +135,13 @@ class TaskRunner:
         try:
             record.value = await run(record.progress)
         except asyncio.CancelledError:
-            if not record.cancelling:
-                record.failure = EmbedwellError("The task ended itself by a cancellation")
+            if not record.cancelling:  # by nobody who could: it failed
+                record.failure = _internal(record)
         except EmbedwellError as error:
-            record.failure = _bare(error)
-        except Exception as error:
+            record.failure = error.with_traceback(None)  # the record outlives its frames
+        except Exception:
             log.exception("%s %s failed", record.kind, record.key)
-            record.failure = _bare(error)
+            record.failure = _internal(record)
         else:
             record.cancelling = False  # it finished all the same
 
@@ -177,6 +174,5 @@ class TaskRunner:
             del self._records[forgotten]
 
 
-def _bare(error: Exception) -> Exception:
-    """Without the frames it passed through: the record outlives them."""
-    return error.with_traceback(None)
+def _internal(record: _Record) -> EmbedwellError:
+    return EmbedwellError(f"{record.kind} {record.key} failed for an internal reason")

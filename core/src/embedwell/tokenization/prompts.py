@@ -1,26 +1,49 @@
-"""Which prompt stands before the texts of a call."""
+"""Which of a model's prompts goes before the texts; pure."""
+
+from collections.abc import Iterable
 
 from embedwell.errors import Invalid
 from embedwell.interfaces.embedding import EmbeddingCall
 from embedwell.interfaces.models import Manifest
 
-INPUT_TYPES = {"query": ("query",), "document": ("document", "passage")}
+KINDS = {
+    "query": ("query",),
+    "document": ("document", "passage"),
+    "passage": ("passage", "document"),
+}
+SHOWN = 20  # names in a message
 
 
-def choose(call: EmbeddingCall, manifest: Manifest) -> str:
-    """The prompt's text, "" for none: `prompt_name`, else `input_type`, else the model's default.
+def prompt(manifest: Manifest, call: EmbeddingCall) -> str:
+    """The prompt's text, "" for none: `prompt_name`, else `input_type`, else the default.
 
-    Raises Invalid for a name that the model does not have.
+    Raises Invalid for an unknown name or type.
     """
     prompts = manifest.prompts
     if call.prompt_name is not None:
         if call.prompt_name not in prompts:
-            have = ", ".join(sorted(prompts)) or "none"
-            name = call.prompt_name[:100]
-            raise Invalid(f"prompt_name: no prompt {name!r}; it has: {have}", param="prompt_name")
+            raise Invalid(_unknown(call.prompt_name, prompts), param="prompt_name")
         return prompts[call.prompt_name]
     if call.input_type is not None:
-        if call.input_type not in INPUT_TYPES:
-            raise Invalid('input_type: expected "query" or "document"', param="input_type")
-        return next((prompts[n] for n in INPUT_TYPES[call.input_type] if n in prompts), "")
+        return next((prompts[name] for name in _names(call.input_type) if name in prompts), "")
     return prompts.get(manifest.default_prompt or "", "")
+
+
+def _names(input_type: str) -> tuple[str, ...]:
+    if input_type not in KINDS:
+        message = f'input_type: {_short(input_type)} is neither "query" nor "document"'
+        raise Invalid(message, param="input_type")
+    return KINDS[input_type]
+
+
+def _unknown(name: str, prompts: Iterable[str]) -> str:
+    names = sorted(prompts)
+    if not names:
+        return f"prompt_name: {_short(name)} is unknown, the model has no prompts"
+    listed = ", ".join(_short(known) for known in names[:SHOWN])
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"prompt_name: {_short(name)} is unknown, the model has {listed}{more}"
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= 60 else f"{name[:57]}...")

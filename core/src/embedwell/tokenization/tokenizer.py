@@ -1,154 +1,167 @@
-"""One model's tokeniser: texts and token lists in, checked ids out."""
+"""One model's tokeniser: inputs and prompt to checked ids, cut to the model's length."""
 
+import sys
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
-from embedwell.errors import Invalid, InvalidModel, ModelError
+from embedwell.errors import Invalid, ModelError
 from embedwell.interfaces.embedding import EmbeddingCall, Tokens
 from embedwell.interfaces.models import Manifest, Pooling
-from embedwell.tokenization.prompts import choose
+from embedwell.tokenization import checks
+from embedwell.tokenization.prompts import prompt
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import tokenizers
 
-    from tokenizers import Tokenizer as Fast
-
-CHARACTERS_PER_TOKEN = 250  # nobody's longest word; a text beyond this is cut before it is read
 T = TypeVar("T")
+CHUNK = 500_000  # characters tokenised at once, which bounds what their encodings take
+LONGEST_TOKEN = 250  # characters; no more than this many a token are looked at, and a margin
+MARGIN = 10_000
 
 
-class ModelTokenizer:
-    """Reads `tokenizer.json` once, sets it up once, and never changes it: safe in any thread.
+class Tokenizer:
+    """Read-only once built, so that any number of threads may use it at once."""
 
-    Raises InvalidModel for a file that cannot be read. Loading blocks.
-    """
-
-    def __init__(self, path: "Path", manifest: Manifest) -> None:
+    def __init__(self, backend: "tokenizers.Tokenizer", manifest: Manifest) -> None:
+        """Takes `backend` over: what it had stored of truncation and padding is dropped."""
+        backend.no_truncation()
+        backend.no_padding()
+        self._backend = backend
         self._manifest = manifest
-        self._whole = _read(path)
-        self._cut = _read(path)
-        for fast in (self._whole, self._cut):
-            fast.no_padding()
-            fast.no_truncation()
-        side = manifest.truncation_side
-        _guarded(lambda: self._cut.enable_truncation(manifest.max_tokens, direction=side))
-        self._prompt_tokens: dict[str, int] = {}
+        self._room = max(0, manifest.max_tokens - backend.num_special_tokens_to_add(False))
+        self._skips = any(isinstance(m, Pooling) and not m.include_prompt for m in manifest.modules)
+
+    def size(self, call: EmbeddingCall) -> int:
+        """Characters and ids to go through, prompts counted in; raises Invalid for its prompt."""
+        before = len(prompt(self._manifest, call))
+        return sum(len(text) + before for text in call.texts)
 
     def encode(self, call: EmbeddingCall) -> Tokens:
-        """Ids within the vocabulary, at most `max_tokens` each. Blocks.
+        """Raises Invalid, InvalidModel, ModelError; blocks for as long as the texts are long."""
+        before = prompt(self._manifest, call)
+        items: Sequence[str | tuple[int, ...]] = call.texts
+        texts = [item for item in items if isinstance(item, str)]
+        given = [item for item in items if not isinstance(item, str)]
+        for index, text in enumerate(texts):
+            checks.text(text, index)
+        tokenized = self._tokenized(before, texts, call.truncate)
+        fed, truncated = self._filled(chain(self._given(given, call.truncate), tokenized))
+        skip = self._skip(before) if texts and before and self._skips else 0
+        return Tokens(tuple(map(_packed, fed)), tuple(map(len, fed)), skip, tuple(truncated))
 
-        Raises Invalid for what the client got wrong, ModelError where the tokeniser itself fails.
-        """
-        first = call.texts[0]
-        if isinstance(first, str):
-            return self._texts([text for text in call.texts if isinstance(text, str)], call)
-        return self._lists([ids for ids in call.texts if not isinstance(ids, str)], call)
+    def _filled(
+        self, sequences: Iterable[tuple[Sequence[int], bool]]
+    ) -> tuple[list[Sequence[int]], list[int]]:
+        """Sequences of which none is empty, and the indices of those that were cut."""
+        fed: list[Sequence[int]] = []
+        truncated: list[int] = []
+        for index, (ids, cut) in enumerate(sequences):
+            fed.append(ids or self._nothing(index))
+            if cut:
+                truncated.append(index)
+        return fed, truncated
 
-    def _texts(self, texts: Sequence[str], call: EmbeddingCall) -> Tokens:
-        prompt = choose(call, self._manifest)
-        longest = self._manifest.max_tokens * CHARACTERS_PER_TOKEN
-        given = [self._given(prompt + text, i, longest) for i, text in enumerate(texts)]
-        encodings = _guarded(lambda: self._cut.encode_batch_fast(given, add_special_tokens=True))
-        cut = tuple(
-            i
-            for i, encoding in enumerate(encodings)
-            if encoding.overflowing or len(prompt) + len(texts[i]) > longest
-        )
-        if cut and not call.truncate:
-            self._refuse(cut[0], self._length(given[cut[0]]))
-        ids = [encoding.ids or self._nothing(i) for i, encoding in enumerate(encodings)]
-        self._check_own([max(row) for row in ids])
-        return _pack(ids, self._skip(prompt), cut)
-
-    def _given(self, text: str, index: int, longest: int) -> str:
-        if len(text) > longest:
-            text = text[-longest:] if self._manifest.truncation_side == "left" else text[:longest]
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            message = f"input: item {index} has a lone surrogate, which is not a character"
-            raise Invalid(message, param="input") from None
-        return text.lower() if self._manifest.lowercase else text
-
-    def _nothing(self, index: int) -> list[int]:
-        if self._manifest.empty_token is None:
-            raise Invalid(f"input: item {index} has no tokens for this model", param="input")
-        return [self._manifest.empty_token]
-
-    def _lists(self, lists: Sequence[tuple[int, ...]], call: EmbeddingCall) -> Tokens:
-        if call.prompt_name is not None:
-            choose(call, self._manifest)  # a wrong name is an error even where none is used
-        limit, vocabulary = self._manifest.max_tokens, self._manifest.vocabulary
-        for index, ids in enumerate(lists):
-            if not ids:
-                raise Invalid(f"input: item {index} is an empty token list", param="input")
-            _check_range(ids, index, vocabulary)
-        cut = tuple(index for index, ids in enumerate(lists) if len(ids) > limit)
-        if cut and not call.truncate:
-            self._refuse(cut[0], len(lists[cut[0]]))
-        left = self._manifest.truncation_side == "left"
-        return _pack([ids[-limit:] if left else ids[:limit] for ids in lists], 0, cut)
-
-    def _length(self, text: str) -> int:
-        (encoding,) = _guarded(lambda: self._whole.encode_batch_fast([text]))
-        return len(encoding.ids)
-
-    def _refuse(self, index: int, length: int) -> None:
+    def _given(
+        self, items: Sequence[Sequence[int]], truncate: bool
+    ) -> Iterator[tuple[Sequence[int], bool]]:
+        """Token lists, checked and cut."""
         limit = self._manifest.max_tokens
-        message = f"input: item {index} has {length} tokens, the model takes {limit}"
-        raise Invalid(message, param="input")
+        for index, ids in enumerate(items):
+            checks.given(ids, index, self._manifest.vocabulary)
+            cut = len(ids) > limit
+            if cut and not truncate:
+                raise checks.too_long(index, f"{len(ids)} tokens", limit)
+            yield (ids[-limit:] if self._left else ids[:limit]), cut
 
-    def _check_own(self, highest: Sequence[int]) -> None:
-        if max(highest) >= self._manifest.vocabulary:
-            raise ModelError("The model's tokeniser gives ids that its embedding table lacks")
+    @property
+    def _left(self) -> bool:
+        return self._manifest.truncation_side == "left"
 
-    def _skip(self, prompt: str) -> int:
-        """Leading tokens that pooling leaves out: the prompt's, as sentence-transformers counts."""
-        pooling = next((m for m in self._manifest.modules if isinstance(m, Pooling)), None)
-        if not prompt or pooling is None or pooling.include_prompt:
-            return 0
-        if prompt not in self._prompt_tokens:
-            lowered = prompt.lower() if self._manifest.lowercase else prompt
-            (encoding,) = _guarded(lambda: self._whole.encode_batch_fast([lowered]))
-            closed = bool(encoding.ids) and encoding.ids[-1] in self._manifest.prompt_closers
-            self._prompt_tokens[prompt] = len(encoding.ids) - closed
-        return self._prompt_tokens[prompt]
+    def _tokenized(
+        self, before: str, texts: Sequence[str], truncate: bool
+    ) -> Iterator[tuple[Sequence[int], bool]]:
+        limit = self._manifest.max_tokens
+        for first, chunk in _chunks(texts, len(before)):
+            prepared = [self._prepare(before + text) for text in chunk]
+            for place, encoding in enumerate(self._batch([text for text, _ in prepared])):
+                index, (text, cut) = first + place, prepared[place]
+                ids: list[int] = encoding.ids
+                if not truncate and (cut or len(ids) > limit):
+                    count = f"more than {len(text)} characters" if cut else f"{len(ids)} tokens"
+                    raise checks.too_long(index, count, limit)
+                if len(ids) > limit:
+                    ids, cut = self._truncated(text), True
+                checks.made(ids, index, self._manifest.vocabulary)
+                yield ids, cut
+
+    def _prepare(self, text: str) -> tuple[str, bool]:
+        """What of a text is looked at: no model sees the rest, and time goes by its length."""
+        most = self._manifest.max_tokens * LONGEST_TOKEN + MARGIN
+        cut = len(text) > most
+        if cut:
+            text = text[-most:] if self._left else text[:most]
+        return (text.lower() if self._manifest.lowercase else text), cut
+
+    def _batch(self, texts: list[str]) -> "list[tokenizers.Encoding]":
+        return _rust(lambda: self._backend.encode_batch_fast(texts, add_special_tokens=True))
+
+    def _truncated(self, text: str) -> list[int]:
+        """The text's ids without its end (or start), the special tokens kept."""
+
+        def run() -> list[int]:
+            encoding = self._backend.encode(text, add_special_tokens=False)
+            encoding.truncate(self._room, direction=self._manifest.truncation_side)
+            ids: list[int] = self._backend.post_process(encoding, None, True).ids
+            return ids
+
+        return _rust(run)[: self._manifest.max_tokens]
+
+    def _nothing(self, index: int) -> Sequence[int]:
+        if self._manifest.empty_token is None:
+            message = f"input {index} has no tokens, and this model has none for an empty text"
+            raise Invalid(message, param="input")
+        return (self._manifest.empty_token,)
+
+    def _skip(self, before: str) -> int:
+        """A prompt's length in tokens, as sentence-transformers counts it."""
+        ((ids, _),) = self._tokenized(before, [""], True)
+        closed = bool(ids) and ids[-1] in self._manifest.prompt_closers
+        return len(ids) - closed
 
 
-def _check_range(ids: Sequence[int], index: int, vocabulary: int) -> None:
-    if min(ids) >= 0 and max(ids) < vocabulary:
-        return
-    wrong = next(i for i in ids if not 0 <= i < vocabulary)
-    raise Invalid(
-        f"input: item {index} has the token id {wrong}, outside the model's vocabulary of "
-        f"{vocabulary}; token ids must be this model's own, not another tokeniser's "
-        "(LangChain: check_embedding_ctx_length=False)",
-        param="input",
-    )
+def _packed(ids: Sequence[int]) -> bytes:
+    numbers = array("i", ids)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tobytes()
 
 
-def _pack(rows: Sequence[Sequence[int]], skip: int, cut: tuple[int, ...]) -> Tokens:
-    ids = tuple(array("i", row).tobytes() for row in rows)
-    return Tokens(ids, tuple(len(row) for row in rows), skip, cut)
+def _chunks(texts: Sequence[str], before: int) -> Iterator[tuple[int, Sequence[str]]]:
+    """Slices of CHUNK characters at most, or of one text, each with its first index.
+
+    Each text counts with the `before` characters of its prompt.
+    """
+    first = size = 0
+    for index, text in enumerate(texts):
+        if size + before + len(text) > CHUNK and index > first:
+            yield first, texts[first:index]
+            first, size = index, 0
+        size += before + len(text)
+    yield first, texts[first:]
 
 
-def _read(path: "Path") -> "Fast":
-    from tokenizers import Tokenizer as Fast
-
+def _rust(run: Callable[[], T]) -> T:
+    """Its failures as errors; a panic of the Rust library is no Exception."""
     try:
-        return Fast.from_file(str(path))
-    except BaseException as error:  # a Rust panic is no Exception
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise
-        raise InvalidModel("tokenizer.json cannot be read by the tokenizers library") from None
-
-
-def _guarded(call: Callable[[], T]) -> T:
-    """Its result; whatever the library raises, a Rust panic too, is the model's fault."""
-    try:
-        return call()
+        return run()
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise
-        raise ModelError("The model's tokeniser failed on this input") from None
+        if isinstance(error, Exception) or is_panic(error):
+            raise ModelError("The model's tokenizer failed on this input") from error
+        raise
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether Rust code gave up; its type cannot be imported."""
+    return type(error).__name__ == "PanicException"

@@ -1,45 +1,85 @@
-"""The tokenisers in memory: loaded once, the least recently used goes first."""
+"""The tokenisers in memory: each loaded once, the least recently used go."""
 
 import asyncio
 from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from embedwell.errors import InvalidModel
 from embedwell.interfaces.embedding import EmbeddingCall, Tokens
 from embedwell.interfaces.models import Manifest, Snapshot
 from embedwell.interfaces.services import Threads
-from embedwell.tokenization.tokenizer import ModelTokenizer
+from embedwell.tokenization.tokenizer import Tokenizer, is_panic
 
-INLINE_CHARACTERS = 2_000  # tokenised on the loop: quicker than the way to a thread
+if TYPE_CHECKING:
+    import tokenizers
+
+INLINE = 2_000  # characters (or ids) tokenised on the loop: well below a millisecond
 
 
 class Tokenizers:
-    """Encodes; loads and long texts go to threads. On the loop only."""
+    """Loads in threads, once per content however many ask; keeps the last `capacity`."""
 
     def __init__(self, threads: Threads, capacity: int = 8) -> None:
         self._threads = threads
         self._capacity = capacity
-        self._loaded: OrderedDict[str, asyncio.Task[ModelTokenizer]] = OrderedDict()
+        self._kept: OrderedDict[str, asyncio.Task[Tokenizer]] = OrderedDict()
 
     async def encode(self, snapshot: Snapshot, manifest: Manifest, call: EmbeddingCall) -> Tokens:
-        """Raises Invalid, InvalidModel, ModelError."""
-        tokenizer = await self._get(snapshot, manifest)
-        if sum(map(len, call.texts)) <= INLINE_CHARACTERS:
+        """Checked sequences in input order, on the loop where they are short.
+
+        Raises Invalid for the input, InvalidModel and ModelError for the tokeniser.
+        """
+        tokenizer = await self._of(snapshot, manifest)
+        if tokenizer.size(call) < INLINE:
             return tokenizer.encode(call)
         return await self._threads.run(tokenizer.encode, call)
 
-    async def _get(self, snapshot: Snapshot, manifest: Manifest) -> ModelTokenizer:
-        task = self._loaded.get(snapshot.digest)
+    async def _of(self, snapshot: Snapshot, manifest: Manifest) -> Tokenizer:
+        task = self._kept.get(snapshot.digest)
         if task is None:
-            path = snapshot.path / manifest.folder / "tokenizer.json"
-            loop = asyncio.get_running_loop()
-            task = loop.create_task(self._threads.run(ModelTokenizer, path, manifest))
-            self._loaded[snapshot.digest] = task
+            loading = self._threads.run(load, snapshot.path, manifest)
+            task = asyncio.get_running_loop().create_task(loading)
+            self._kept[snapshot.digest] = task
             task.add_done_callback(lambda done: self._drop_failed(snapshot.digest, done))
-            while len(self._loaded) > self._capacity:
-                self._loaded.popitem(last=False)
-        self._loaded.move_to_end(snapshot.digest)
+        self._kept.move_to_end(snapshot.digest)
+        self._shrink()
         return await asyncio.shield(task)
 
-    def _drop_failed(self, digest: str, task: "asyncio.Task[ModelTokenizer]") -> None:
+    def _shrink(self) -> None:
+        """Those still loading stay: somebody waits for them and they would be loaded again."""
+        loaded = [digest for digest, task in self._kept.items() if task.done()]
+        for digest in loaded[: max(0, len(self._kept) - self._capacity)]:
+            del self._kept[digest]
+
+    def _drop_failed(self, digest: str, task: "asyncio.Task[Tokenizer]") -> None:
         failed = task.cancelled() or task.exception() is not None
-        if failed and self._loaded.get(digest) is task:
-            del self._loaded[digest]
+        if failed and self._kept.get(digest) is task:
+            del self._kept[digest]
+
+    async def aclose(self) -> None:
+        """Cancel what is loading and forget the rest."""
+        tasks = list(self._kept.values())
+        self._kept.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def load(path: Path, manifest: Manifest) -> Tokenizer:
+    """The snapshot's tokeniser; blocks, and raises InvalidModel."""
+    return Tokenizer(_read(path / manifest.folder / "tokenizer.json"), manifest)
+
+
+def _read(file: Path) -> "tokenizers.Tokenizer":
+    from tokenizers import Tokenizer as Backend
+
+    if not file.is_file():
+        raise InvalidModel("Its tokenizer.json is missing: a model needs a fast tokenizer")
+    try:
+        return Backend.from_file(str(file))
+    except BaseException as error:
+        if isinstance(error, Exception) or is_panic(error):
+            what = " ".join(str(error).replace(str(file), "tokenizer.json").split())[:200]
+            raise InvalidModel(f"Its tokenizer.json cannot be used: {what}") from error
+        raise

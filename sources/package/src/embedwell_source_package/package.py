@@ -51,10 +51,10 @@ def _root(tag: str, name: str, files: list[PurePosixPath]) -> PurePosixPath:
     roots = sorted(path for path in candidates if not candidates & set(path.parents))
     if len(roots) == 1:
         return roots[0]
-    found = f"{len(roots)} of them" if roots else "none"
+    count = f"{len(roots)} models" if roots else "no model"
     raise SourceError(
-        f"The Python package {name} cannot serve {tag}: it must have one folder with config.json "
-        f"and .safetensors files, it has {found}"
+        f"{tag}: the package {name} has {count}, exactly one is needed: "
+        "a folder with config.json and .safetensors files"
     )
 
 
