@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -139,7 +138,7 @@ def _signals() -> asyncio.Event:
 
 def _start_watchdog(grace: float) -> None:
     def end() -> None:
-        time.sleep(grace + SPARE)
+        threading.Event().wait(grace + SPARE)
         os._exit(EXIT_WATCHDOG)
 
     threading.Thread(target=end, name="embedwell-watchdog", daemon=True).start()

@@ -12,7 +12,7 @@ from embedwell.engine import attention
 from embedwell.engine.attention import Unpackable, packed_attention
 from embedwell.engine.packing import Group
 
-LENGTHS = (1, 4, 4, 4, 9, 300, 700)
+LENGTHS = (1, 4, 4, 4, 9, 600)
 
 
 def runs(lengths: tuple[int, ...] = LENGTHS) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def plain(
 
 @pytest.mark.parametrize("key_heads", [4, 2])
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("window", [None, 1, 5, 300, 301, 1000])
+@pytest.mark.parametrize("window", [None, 1, 5, 300, 600])
 @pytest.mark.parametrize("cap", [None, 2.0])
 def test_each_sequence_sees_itself_alone(
     key_heads: int, causal: bool, window: int | None, cap: float | None

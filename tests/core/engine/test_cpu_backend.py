@@ -15,6 +15,7 @@ from embedwell.engine.cpu.backend import BATCH_TOKENS, CpuBackend
 from embedwell.engine.memory import is_out_of_memory
 from embedwell.errors import ConfigurationError
 from embedwell.interfaces.encoders import Backend, DeviceOutOfMemory, Encoder
+from embedwell.interfaces.models import Pooling
 from tests.core.engine import small_models as small
 
 
@@ -86,7 +87,7 @@ def test_ids_outside_the_vocabulary_never_reach_the_table(encoder: Encoder) -> N
 
 
 def test_skips_leave_tokens_out(bert: Path) -> None:
-    modules = (small.Pooling(("mean",), include_prompt=False),)
+    modules = (Pooling(("mean",), include_prompt=False),)
     encoder = CpuBackend(2).load(bert, small.manifest(bert, modules=modules))
     texts = small.random_texts(0, [6, 6, 9, 6])
     skips = [2, 0, 3, 2]

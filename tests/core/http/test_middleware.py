@@ -198,6 +198,12 @@ async def test_one_guard_is_enough_to_refuse_before_the_body(
     assert "secret" not in answer.detail
 
 
+async def test_a_guard_that_breaks_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    core, _ = guarded(None, ValueError("broken"))
+    assert (await get(create_app(core), "/models")).status == 500
+    assert "the guard of plugin p1 failed" in caplog.text
+
+
 async def test_two_guards_cannot_both_name_the_caller(caplog: pytest.LogCaptureFixture) -> None:
     core, _ = guarded(Caller("alice"), Caller("bob"))
     assert (await get(create_app(core), "/models")).code == "INTERNAL"

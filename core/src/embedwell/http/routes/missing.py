@@ -20,7 +20,7 @@ def routes(present: Sequence[Route | Mount]) -> Sequence[Route]:
     return [
         _absent(method, path, distribution)
         for (method, path), distribution in BROUGHT_BY.items()
-        if (method, path) in there and path not in prefixes
+        if (method, path) not in there and path not in prefixes
     ]
 
 
