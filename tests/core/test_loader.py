@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from embedwell import BlockingSource, CacheSpec, SourceSpec, hookimpl
 from embedwell.config.schema import Cache, Config, Sources
@@ -165,3 +165,69 @@ def test_caches_are_specs_too() -> None:
     plugins = load(Config(), modules=[module("register_caches", lambda: [spec])])
     assert plugins.strategy("keep").spec is spec
     assert [i.state for i in plugins.infos if i.name == "given"] == ["unused"]
+
+
+class Needs(Struct, frozen=True, forbid_unknown_fields=True):
+    bucket: str
+
+
+class Loose(Struct, frozen=True):
+    x: int = 1
+
+
+def odd(**changes: Any) -> object:
+    return given(structs.replace(source("odd"), **changes))
+
+
+def test_one_merely_installed_that_needs_a_table_keeps_nobody_from_starting() -> None:
+    plugin = odd(config=Needs)
+    plugins = load(Config(), modules=[plugin])
+    assert "odd" not in [item.spec.name for item in plugins.sources]
+    (info,) = [info for info in plugins.infos if info.name == "given"]
+    assert info.state == "unused"
+    assert "sources.odd.bucket: required" in (info.problem or "")
+    for named in (Sources(order=("odd",)), Sources(tables={"odd": {}})):
+        with pytest.raises(ConfigurationError, match=r"sources.odd.bucket: required"):
+            load(Config(sources=named), modules=[plugin])
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"name": None}, "cannot be a name"),
+        ({"name": "a.b"}, "cannot be a name"),
+        ({"name": "order"}, "is a setting already"),
+        ({"config": None}, "must be a Struct class"),
+        ({"config": Loose}, "forbid_unknown_fields"),
+        ({"build": None}, "must be callable"),
+        ({"priority": "high"}, "must be an integer"),
+    ],
+)
+def test_a_spec_that_could_not_work_is_a_failed_plugin(
+    changes: dict[str, Any], reason: str
+) -> None:
+    plugins = load(Config(), modules=[odd(**changes)])
+    (failed,) = [info for info in plugins.infos if info.state == "failed"]
+    assert reason in (failed.problem or "")
+
+
+def test_a_missing_name_points_at_the_plugin_that_failed() -> None:
+    broken = module("register_sources", _boom, "my-source")
+    config = Config(sources=Sources(tables={"folder": {}}))
+    with pytest.raises(ConfigurationError, match=r"my-source \(my-source\): RuntimeError: boom"):
+        load(config, modules=[broken])
+
+
+class Panic(BaseException):
+    """As extension modules raise it."""
+
+
+def _panic() -> Any:
+    raise Panic("native")
+
+
+def test_a_panic_is_a_failure_like_any_other() -> None:
+    infos = load(Config(), modules=[module("register_sources", _panic)]).infos
+    assert "Panic: native" in [info.problem for info in infos]
+    with pytest.raises(PluginError, match=r"x \(dist 1\) failed to start: Panic: native"):
+        build("x", Origin("x", "dist", "1"), _panic)

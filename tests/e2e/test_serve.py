@@ -22,12 +22,14 @@ safety_margin_gb = 0.1
 
 
 @asynccontextmanager
-async def process(tmp_path: Path, *words: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def process(
+    tmp_path: Path, *words: str, grace: str = "10"
+) -> AsyncIterator[asyncio.subprocess.Process]:
     (tmp_path / "config.toml").write_text(SETTINGS)
     started = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "embedwell", "serve", *words,
         cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        env=os.environ | {"EMBEDWELL_SERVER__GRACE_SECONDS": "10"},
+        env=os.environ | {"EMBEDWELL_SERVER__GRACE_SECONDS": grace},
     )  # fmt: skip
     try:
         yield started
@@ -66,15 +68,16 @@ async def test_accepted_work_is_answered_and_new_work_refused(tmp_path: Path) ->
             assert (await client.post("/embeddings", json=long | {"input": "x"})).is_success
             slow = asyncio.create_task(client.post("/embeddings", json=long))
             async with httpx.AsyncClient(base_url=url) as other:
-                while not await _loaded(other):
+                while not await _busy(other):
                     await asyncio.sleep(0)
                 started.send_signal(signal.SIGTERM)
                 assert (await slow).status_code == 200
         assert await asyncio.wait_for(started.wait(), 20) == 0
 
 
-async def _loaded(client: httpx.AsyncClient) -> bool:
-    return bool((await client.get("/info")).json()["loaded"])
+async def _busy(client: httpx.AsyncClient) -> bool:
+    """Whether a request is past its tokenising."""
+    return bool((await client.get("/info")).json()["queued_tokens"])
 
 
 async def test_a_second_server_on_one_directory_is_refused(tmp_path: Path) -> None:
@@ -93,3 +96,21 @@ async def test_a_busy_port_is_said(tmp_path: Path) -> None:
             assert await asyncio.wait_for(started.wait(), 30) == 2
             assert started.stderr
             assert b"choose another with --port" in await started.stderr.read()
+
+
+async def test_work_that_outlasts_the_grace_period_is_told_so(tmp_path: Path) -> None:
+    async with process(tmp_path, "--port", "0", grace="0.2") as started:
+        url = (await ready_line(started)).split("ready on ")[1].split(" ")[0]
+        model = "sentence-transformers/all-MiniLM-L6-v2"
+        long = {"model": model, "input": ["word " * 300] * 1500}
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+            assert (await client.post("/embeddings", json=long | {"input": "x"})).is_success
+            slow = asyncio.create_task(client.post("/embeddings", json=long))
+            async with httpx.AsyncClient(base_url=url) as other:
+                while not await _busy(other):
+                    await asyncio.sleep(0)
+            started.send_signal(signal.SIGTERM)
+            answer = await slow
+        assert answer.status_code == 503
+        assert answer.json()["code"] == "DRAINING"
+        assert await asyncio.wait_for(started.wait(), 20) == 75

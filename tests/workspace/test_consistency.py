@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 
 import embedwell
-from embedwell.config.load import SECTIONS
+from embedwell.config.load import SECTIONS, load
+from embedwell.loader import load as load_plugins
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +26,18 @@ def test_every_key_is_in_the_reference_file() -> None:
         keys = {field.name for field in msgspec.structs.fields(kind)} - {"tables"}
         written = {k for k, v in file[name].items() if not isinstance(v, dict)}
         assert written == keys, name
+
+
+def test_every_key_of_the_built_in_plugins_is_too() -> None:
+    path = ROOT / "config.toml"
+    file = tomllib.loads(path.read_text())
+    plugins = load_plugins(load(path, {}, {}))
+    own = ("embedwell-source-", "embedwell-cache-")
+    for section, items in (("sources", plugins.sources), ("cache", plugins.caches)):
+        for item in items:
+            if item.origin.distribution.startswith(own):
+                keys = {field.name for field in msgspec.structs.fields(item.spec.config)}
+                assert set(file[section][item.spec.name]) == keys, item.spec.name
 
 
 def test_the_public_api_is_sorted_and_real() -> None:

@@ -2,15 +2,16 @@
 
 import inspect
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 import pluggy
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from embedwell.config.schema import Config, Table
+from embedwell.config.schema import Cache, Config, Sources, Table
 from embedwell.config.tables import convert_table
 from embedwell.errors import ConfigurationError, EmbedwellError, PluginError
 from embedwell.interfaces.caches import CacheSpec
@@ -27,6 +28,14 @@ KINDS: dict[str, tuple[str, type[Any], str]] = {
     "register_sources": ("source", SourceSpec, "embedwell-source-"),
     "register_caches": ("cache", CacheSpec, "embedwell-cache-"),
     "register_plugins": ("plugin", PluginSpec, "embedwell-plugin-"),
+}
+
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+TAKEN = {  # a table of that name would be read as the section's own key
+    "source": {field.name for field in structs.fields(Sources)},
+    "cache": {field.name for field in structs.fields(Cache)},
+    "plugin": set[str](),
 }
 
 
@@ -62,7 +71,9 @@ class Plugins(Struct, frozen=True):
         """Those in `order` first, then by falling priority; raises ConfigurationError."""
         names = [item.spec.name for item in self.sources]
         missing = [
-            f'sources.order: "{name}" is not installed' for name in order if name not in names
+            f'sources.order: "{name}" is not installed{_failures(self.infos)}'
+            for name in order
+            if name not in names
         ]
         if missing:
             raise ConfigurationError(missing)
@@ -81,7 +92,8 @@ class Plugins(Struct, frozen=True):
                 return item
         have = ", ".join(sorted(item.spec.name for item in self.caches)) or "none"
         reason = f'cache.strategy: "{name}" is not installed (installed: {have})'
-        raise ConfigurationError([f"{reason}; pip install embedwell-cache-{name}"])
+        remedy = f"pip install embedwell-cache-{name}{_failures(self.infos)}"
+        raise ConfigurationError([f"{reason}; {remedy}"])
 
 
 def load(config: Config, *, modules: Sequence[object] = ()) -> Plugins:
@@ -97,7 +109,9 @@ def load(config: Config, *, modules: Sequence[object] = ()) -> Plugins:
     for origin, fetch in (*_installed(), *_given(modules)):
         try:
             items = _register(manager, origin, fetch)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit, and panics of extension modules
             infos.append(_failed(origin, error, config))
         else:
             found += items
@@ -112,7 +126,9 @@ def build(what: str, origin: Origin, function: Callable[[], T]) -> T:
         return function()
     except EmbedwellError as error:
         raise PluginError(f"{what} ({origin}) cannot be used: {error.message}") from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, and panics of extension modules
         reason = f"{type(error).__name__}: {error}"
         raise PluginError(f"{what} ({origin}) failed to start: {reason}") from error
 
@@ -187,7 +203,23 @@ def _specs(
         for spec in answer:
             if not isinstance(spec, wanted):
                 raise TypeError(f"{hook} returned a {type(spec).__name__}, not a {wanted.__name__}")
+            _refuse_odd_spec(kind, spec)
             yield Registered(kind, spec, origin)
+
+
+def _refuse_odd_spec(kind: str, spec: Any) -> None:
+    if not isinstance(spec.name, str) or not NAME.fullmatch(spec.name):
+        raise TypeError(f"{spec.name!r} cannot be a name: use letters, digits, - and _")
+    if spec.name in TAKEN[kind]:
+        raise ValueError(f'a {kind} cannot be named "{spec.name}": that is a setting already')
+    if not inspect.isclass(spec.config) or not issubclass(spec.config, Struct):
+        raise TypeError(f"{spec.name}: config must be a Struct class")
+    if not spec.config.__struct_config__.forbid_unknown_fields:
+        raise TypeError(f"{spec.name}: its config must be declared forbid_unknown_fields=True")
+    if not callable(spec.build):
+        raise TypeError(f"{spec.name}: build must be callable")
+    if kind == "source" and not isinstance(spec.priority, int):
+        raise TypeError(f"{spec.name}: priority must be an integer")
 
 
 def _failed(origin: Origin, error: BaseException, config: Config) -> PluginInfo:
@@ -240,20 +272,48 @@ def _configured(
     }
     reasons: list[str] = []
     parsed: dict[str, list[Registered]] = {kind: [] for kind in sections}
+    shown = list(infos)
     for item in found:
         section, tables = sections[item.kind]
         path = f"{section}.{item.spec.name}"
         value, problems = convert_table(item.spec.config, tables.get(item.spec.name, {}), path)
+        if problems and not _wanted(item, tables, config):
+            shown = [_left_out(info, item, problems) for info in shown]
+            continue
         reasons += problems
         parsed[item.kind].append(Registered(item.kind, item.spec, item.origin, value))
     for kind, _, prefix in KINDS.values():
         section, tables = sections[kind]
         names = {item.spec.name for item in parsed[kind]}
         reasons += [
-            f"{section}.{name}: no such {kind} is installed; pip install {prefix}{name}"
+            f"{section}.{name}: no such {kind} is installed; "
+            f"pip install {prefix}{name}{_failures(infos)}"
             for name in tables
             if name not in names
         ]
     if reasons:
         raise ConfigurationError(reasons)
-    return Plugins(parsed["source"], parsed["cache"], parsed["plugin"], infos)
+    return Plugins(parsed["source"], parsed["cache"], parsed["plugin"], shown)
+
+
+def _wanted(item: Registered, tables: dict[str, Table], config: Config) -> bool:
+    """Whether the configuration names it, by a table or in the setting that chooses."""
+    name = item.spec.name
+    chosen = {"cache": (config.cache.strategy,), "source": config.sources.order}
+    return name in tables or name in chosen.get(item.kind, ())
+
+
+def _left_out(info: PluginInfo, item: Registered, problems: Sequence[str]) -> PluginInfo:
+    """One merely installed, whose table has required keys, keeps nobody from starting."""
+    if (info.name, info.distribution) != (item.origin.name, item.origin.distribution):
+        return info
+    problem = f"{item.kind} {item.spec.name} is not configured: {'; '.join(problems)}"
+    log.warning("plugin %s: %s", item.origin, problem)
+    state = info.state if len(info.provides) > 1 else "unused"
+    return structs.replace(info, state=state, problem=problem[:500])
+
+
+def _failures(infos: Sequence[PluginInfo]) -> str:
+    """What may be behind a name that nobody registered: plugins that failed."""
+    failed = [f"{i.name} ({i.distribution}): {i.problem}" for i in infos if i.state == "failed"]
+    return f"; or mend what is installed and failed: {', '.join(failed)}" if failed else ""

@@ -70,7 +70,11 @@ def _bare(listed: Listed, problem: str) -> ModelCard:
 
 
 def info(
-    config: Config, backend: Backend, sources: Sequence[str], residents: Sequence[Resident]
+    config: Config,
+    backend: Backend,
+    sources: Sequence[str],
+    residents: Sequence[Resident],
+    queued_tokens: int,
 ) -> Info:
     """The server at a glance."""
     return Info(
@@ -80,6 +84,7 @@ def info(
         strategy=config.cache.strategy,
         sources=sources,
         loaded=[r.tag for r in residents if r.state in (State.READY, State.DRAINING)],
+        queued_tokens=queued_tokens,
         limits={
             "max_inputs": config.batching.max_inputs,
             "max_queued_tokens": config.batching.max_queued_tokens,

@@ -236,7 +236,13 @@ class Runtime:
 
     def info(self) -> Info:
         """The server at a glance."""
-        return report.info(self.config, self._backend, self._source_names, self.cache.residents())
+        return report.info(
+            self.config,
+            self._backend,
+            self._source_names,
+            self.cache.residents(),
+            self.batcher.queued_tokens,
+        )
 
     def plugin_infos(self) -> Sequence[PluginInfo]:
         """Every installed plugin, failed ones too."""
@@ -280,6 +286,11 @@ class Runtime:
     async def fatal(self) -> str:
         """Returns, with the reason, when the process should end for its supervisor."""
         return await asyncio.shield(self.batcher.fatal)
+
+    async def give_up(self) -> None:
+        """Every request that is still under way gets its error now."""
+        await self.batcher.aclose()
+        await self.cache.aclose()
 
     def drain(self) -> None:
         """Background work is cancelled; requests go on."""

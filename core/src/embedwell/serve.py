@@ -1,6 +1,7 @@
 """Runs the server: socket, Hypercorn, signals, and the order of stopping."""
 
 import asyncio
+import errno
 import fcntl
 import json
 import logging
@@ -28,7 +29,7 @@ from embedwell.runtime import Runtime
 log = logging.getLogger("embedwell.serve")
 
 FEWEST_FILES, ENOUGH_FILES = 512, 4096
-EXIT_FATAL, EXIT_WATCHDOG = 70, 75
+EXIT_FATAL, EXIT_CUT = 70, 75  # 75: stopped, but accepted work did not finish
 SPARE = 5.0  # seconds after the grace period until the watchdog ends the process
 
 
@@ -63,7 +64,10 @@ async def _serve(runtime: Runtime, listener: socket.socket) -> int:
         code = 0 if stopped.done() else EXIT_FATAL
         if fatal.done():
             log.critical("stopping: %s", fatal.result())
-        await _drain(runtime, app)
+        if serving.done() and (error := serving.exception()):
+            log.critical("stopping: the HTTP server failed", exc_info=error)
+        if not await _drain(runtime, app):
+            code = code or EXIT_CUT
         close.set()
         await asyncio.wait({serving}, timeout=SPARE / 2)
         for task in (fatal, stopped, announcing):
@@ -72,8 +76,11 @@ async def _serve(runtime: Runtime, listener: socket.socket) -> int:
     return code
 
 
-async def _drain(runtime: Runtime, app: App) -> None:
-    """New work is refused, accepted work finishes, within the grace period."""
+async def _drain(runtime: Runtime, app: App) -> bool:
+    """New work is refused; whether all accepted work finished within the grace period.
+
+    What did not gets its error while its connection is still open.
+    """
     log.info("stopping: %d requests under way", app.in_flight)
     app.begin_drain()
     runtime.drain()
@@ -81,6 +88,10 @@ async def _drain(runtime: Runtime, app: App) -> None:
         await app.drained()
     if scope.cancelled_caught:
         log.warning("%d requests did not end in time", app.in_flight)
+        await runtime.give_up()
+        with anyio.move_on_after(1):
+            await app.drained()
+    return not scope.cancelled_caught
 
 
 async def _first_failure(runtime: Runtime, announcing: "asyncio.Task[None]") -> str:
@@ -112,14 +123,17 @@ async def _announce(runtime: Runtime, host: str, port: int) -> None:
     names = [listed.snapshot.key.name for listed in await runtime.registry.models()]
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     address = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else host  # noqa: S104
-    url = f"http://{address}:{port}"
+    url = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
     body = json.dumps({"model": names[0] if names else "owner/name", "input": "Text to embed"})
-    sys.stdout.write(
+    line = (
         f"Embedwell {__version__} ready on {url} | device {runtime.device} | "
         f"models: {shown or 'none yet'} | try: "
         f"curl {url}/embeddings -H 'Content-Type: application/json' -d '{body}'\n"
     )
-    sys.stdout.flush()
+    try:
+        print(line, end="", flush=True)  # noqa: T201
+    except OSError as error:  # nobody reads it: no reason to stop serving
+        log.warning("the start-up line could not be written: %s", error.strerror)
 
 
 def _signals() -> asyncio.Event:
@@ -139,7 +153,7 @@ def _signals() -> asyncio.Event:
 def _start_watchdog(grace: float) -> None:
     def end() -> None:
         threading.Event().wait(grace + SPARE)
-        os._exit(EXIT_WATCHDOG)
+        os._exit(EXIT_CUT)
 
     threading.Thread(target=end, name="embedwell-watchdog", daemon=True).start()
 
@@ -148,9 +162,10 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
-        hint = "another program listens there: choose another with --port"
-        why = hint if error.errno == 98 else (error.strerror or str(error))
+    except (OSError, ValueError) as error:  # a label too long is a UnicodeError
+        why = getattr(error, "strerror", None) or str(error)
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            why = "another program listens there: choose another with --port"
         raise ConfigurationError([f"server: cannot listen on {host}:{port}: {why}"]) from error
 
 
@@ -159,8 +174,9 @@ def _lock(folder: Path) -> int:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(folder / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigurationError([f"server.data_dir: {folder}: {error.strerror}"]) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError([f"server.data_dir: {folder}: {why}"]) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

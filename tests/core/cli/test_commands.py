@@ -87,3 +87,34 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_nobody_expected_is_one_line_and_a_hint(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "embedwell", "models"]
+        done = subprocess.run(
+            words, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 70
+    assert "embedwell models failed:\n  OSError: " in done.stderr
+    assert "EMBEDWELL_TRACEBACK=1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_configuration_from_a_pipe(tmp_path: Path) -> None:
+    end, start = os.pipe()
+    os.write(start, b"[server]\nport = 0\n")
+    os.close(start)
+    done = subprocess.run(
+        [sys.executable, "-m", "embedwell", "check-config", "--config", f"/dev/fd/{end}"],
+        cwd=tmp_path, pass_fds=[end], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    os.close(end)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "no.such.name.invalid"])
+def test_a_host_that_cannot_be_is_said(tmp_path: Path, host: str) -> None:
+    done = run(tmp_path, "serve", "--port", "0", "--host", host)
+    assert done.returncode == 2
+    assert f"cannot listen on {host}:0" in done.stderr

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from embedwell.config.load import load
 from embedwell.config.schema import Config
+from embedwell.config.secrets import Secret
 from embedwell.config.tables import convert_table
 from embedwell.errors import ConfigurationError
 
@@ -67,9 +68,9 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     [sources]
     on_source_error = "panic"
     """
-    found = "\n".join(reasons(write(tmp_path, text), {"EMBEDWELL_PORT": "1"}))
+    found = "\n".join(reasons(write(tmp_path, text), {"EMBEDWELL_NOPE__PORT": "1"}))
     for expected in (
-        "EMBEDWELL_PORT: not a setting",
+        "EMBEDWELL_NOPE__PORT: not a setting",
         "colour: unknown key",
         'server.prot: unknown key; did you mean "port"?',
         "server.port: expected int <= 65535, got 99999",
@@ -89,6 +90,9 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         ("[server", "not TOML"),
         ("server = 3", "server: expected a table"),
         ("plugins = 1", "plugins: "),
+        ("[cache]\ntables = 3", "cache.tables: unknown key"),
+        ("a = " + "[" * 20_000, "nested too deep"),
+        ("[server]\nport = " + "1" * 5_000, "not TOML"),
     ],
 )
 def test_files_that_are_no_configuration(tmp_path: Path, text: str, reason: str) -> None:
@@ -105,6 +109,8 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     ("name", "value"),
     [
         ("EMBEDWELL_SERVER__PORT", "no"),
+        ("EMBEDWELL_SERVER__PORT", "[" * 20_000),
+        ("EMBEDWELL_SERVER__PORT", "1" * 5_000),
         ("EMBEDWELL_NOPE__PORT", "1"),
         ("EMBEDWELL_SERVER__NOPE", "1"),
     ],
@@ -136,3 +142,49 @@ def test_the_reference_file_says_the_defaults() -> None:
     assert from_file.batching == Config().batching
     assert from_file.cache.strategy == Config().cache.strategy
     assert from_file.sources.load_timeout == Config().sources.load_timeout
+
+
+def test_variables_that_others_set_for_a_service_of_this_name_are_left_alone() -> None:
+    cluster = {"EMBEDWELL_PORT": "tcp://10.0.0.1:80", "EMBEDWELL_SERVICE_HOST": "10.0.0.1"}
+    assert load(None, cluster, {}) == Config()
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    assert load(write(tmp_path, "\ufeff[server]\nport = 1\n"), {}, {}).server.port == 1
+
+
+class Inner(Struct, frozen=True, forbid_unknown_fields=True):
+    a: int
+    b: int = 0
+
+
+class Outer(Struct, frozen=True, forbid_unknown_fields=True):
+    inner: Inner | None = None
+    access: Secret | None = None
+    rates: dict[str, float] = {}
+
+
+class Picky(Struct, frozen=True, forbid_unknown_fields=True):
+    a: int = 1
+
+    def __post_init__(self) -> None:
+        raise KeyError("picky")
+
+
+def test_tables_inside_tables_are_walked_too() -> None:
+    value, found = convert_table(Outer, {"inner": {"a": "x", "b": "y", "c": 1}}, "p")
+    assert value is None
+    assert [reason.split(":")[0] for reason in found] == ["p.inner.c", "p.inner.a", "p.inner.b"]
+    assert convert_table(Outer, {"inner": {"a": 1}}, "p") == (Outer(Inner(1)), [])
+    assert "finite" in convert_table(Outer, {"rates": {"q": float("inf")}}, "p")[1][0]
+
+
+def test_a_secret_is_given_by_reference_and_never_shown() -> None:
+    (reason,) = convert_table(Outer, {"access": "hunter2"}, "p")[1]
+    assert reason == 'p.access: a secret is given by reference: { env = "NAME" }'
+    for wrong in ({"value": "hunter2"}, {"env": ["hunter2"]}):
+        assert "hunter2" not in str(convert_table(Outer, {"access": wrong}, "p"))
+
+
+def test_a_plugins_own_check_that_breaks_is_a_reason() -> None:
+    assert convert_table(Picky, {}, "p") == (None, ["p: KeyError: 'picky'"])

@@ -100,6 +100,7 @@ class FakeCore:
             strategy="fixed_size",
             sources=(),
             loaded=(),
+            queued_tokens=0,
             limits={"max_inputs": self.max_inputs},
             libraries={},
         )

@@ -80,6 +80,15 @@ async def test_short_texts_inline_long_ones_in_a_thread(
     assert threads.names == ["load", "encode", "encode", "encode"]
 
 
+async def test_a_slow_tokenizer_leaves_the_loop(threads: CountedThreads, tmp_path: Path) -> None:
+    tokenizers = Tokenizers(threads, patience=-1.0)
+    model = snapshot(tmp_path / "m")
+    for _ in range(3):
+        await tokenizers.encode(model, MANIFEST, call("w0"))
+    assert threads.names == ["load", "encode", "encode"]
+    await tokenizers.aclose()
+
+
 async def test_the_least_recently_used_goes(
     tokenizers: Tokenizers, threads: CountedThreads, tmp_path: Path
 ) -> None:

@@ -49,6 +49,7 @@ class Batcher:
         self._worker = Worker(
             timeout=settings.batch_timeout, clock=clock, done=self._done, returned=_let_go
         )
+        self._jobs: set[Job] = set()
         self._pump_due = False
         self._closed = False
         self._rate = 0.0
@@ -73,11 +74,13 @@ class Batcher:
         if self._closed:
             raise Draining("The server is stopping", retry_after=1)
         job = Job(handle, tokens, self._loop.create_future(), self._clock())
+        self._jobs.add(job)
         self._queue.add(job)
         self._wake()
         try:
             return await job.future
         finally:
+            self._jobs.discard(job)
             self._queue.discard(job)
 
     async def prove(self) -> None:
@@ -90,10 +93,11 @@ class Batcher:
         await asyncio.shield(self._probe.proof)
 
     async def aclose(self) -> None:
-        """Fail whatever waits, and let the thread end after what it runs."""
+        """Fail every request that is not answered, and let the thread end after what it runs."""
         self._closed = True
         self._take_back()
-        for job in self._queue.drain():
+        self._queue.drain()
+        for job in self._jobs:
             job.fail(Draining("The server is stopping", retry_after=1))
         if self._probe is not None:
             self._probe.settle(ModelError("The server is stopping"))

@@ -1,14 +1,16 @@
 """Arguments, help, exit codes."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from embedwell import __version__
 from embedwell.cli.output import complain
-from embedwell.errors import ConfigurationError, PluginError
+from embedwell.errors import ConfigurationError, EmbedwellError, PluginError
 
+TRACEBACK = "EMBEDWELL_TRACEBACK"
 EXAMPLES = """\
 examples:
   embedwell serve                                  ./config.toml if there is one, else the defaults
@@ -17,7 +19,8 @@ examples:
   embedwell check-config --config config.toml      every fault at once
 
 Every setting can come from the environment: EMBEDWELL_SERVER__PORT=8123.
-exit codes: 0 done, 2 the configuration is wrong, 70 something failed, 130 interrupted
+exit codes: 0 done, 2 the configuration is wrong, 70 something failed,
+            75 stopped before accepted work was done, 130 interrupted
 """
 
 
@@ -59,6 +62,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         sys.exit(2)
     try:
         code = _run(arguments)
+        sys.stdout.flush()
     except ConfigurationError as error:
         complain("The configuration is wrong:", error.reasons)
         code = 2
@@ -67,7 +71,22 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         code = 2
     except KeyboardInterrupt:
         code = 130
+    except BrokenPipeError:  # `embedwell models | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        code = _failed(arguments.command, error)
     sys.exit(code)
+
+
+def _failed(command: str, error: Exception) -> int:
+    if os.environ.get(TRACEBACK):
+        raise error
+    known = isinstance(error, EmbedwellError)
+    reason = str(error) if known else f"{type(error).__name__}: {error}"
+    hint = [] if known else [f"set {TRACEBACK}=1 to see where"]
+    complain(f"embedwell {command} failed:", [reason, *hint])
+    return 70
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,6 @@ from embedwell.config.tables import EnvText, convert_table, unknown
 from embedwell.errors import ConfigurationError
 
 PREFIX = "EMBEDWELL_"
-NOT_KEYS = {"EMBEDWELL_CONFIG"}  # the command line's own
 GUIDE = {
     "INFERENCE_DEVICE": "engine.device",
     "CACHE_STRATEGY": "cache.strategy",
@@ -50,20 +49,23 @@ def load(
 
 def _read(path: Path, reasons: list[str]) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        reasons.append(f"{path}: cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        reasons.append(f"{path}: cannot be read: not UTF-8")
+    except RecursionError:
+        reasons.append(f"{path}: not TOML: nested too deep")
+    except ValueError as error:  # a number of 5,000 digits is no TOMLDecodeError
         reasons.append(f"{path}: not TOML: {error}")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        reasons.append(f"{path}: cannot be read: {why}")
     return {}
 
 
 def _from_environment(environment: Mapping[str, str], reasons: list[str]) -> dict[str, EnvText]:
     found = {key: EnvText(environment[name]) for name, key in GUIDE.items() if name in environment}
     for name in sorted(environment):
-        if not name.startswith(PREFIX) or name in NOT_KEYS:
-            continue
+        if not name.startswith(PREFIX) or "__" not in name:
+            continue  # Kubernetes sets EMBEDWELL_PORT and more for a service of this name
         parts = name.removeprefix(PREFIX).lower().split("__")
         if len(parts) in (2, 3) and all(parts) and parts[0] in (*SECTIONS, "plugins"):
             found[".".join(parts)] = EnvText(environment[name])
@@ -89,6 +91,8 @@ def _convert(tree: dict[str, Any], reasons: list[str]) -> Config:
     for name, kind in SECTIONS.items():
         table = tree.get(name, {})
         if name in OPEN and isinstance(table, dict):
+            if not isinstance(table.get("tables", {}), dict):
+                reasons.append(f"{name}.tables: unknown key; write [{name}.<plugin>]")
             table = _gather(kind, table)
         value, problems = convert_table(kind, table, name)
         reasons += [problem.replace(f"{name}.tables", name) for problem in problems]

@@ -2,11 +2,14 @@
 
 import math
 import tomllib
+import types
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
+
+from embedwell.config.secrets import Secret
 
 S = TypeVar("S", bound=msgspec.Struct)
 PRIVATE = ("token", "secret", "password", "key")
@@ -38,6 +41,8 @@ def convert_table(kind: type[S], table: Any, path: str) -> tuple[S | None, list[
         return msgspec.convert(values, kind, from_attributes=True), []
     except (msgspec.ValidationError, ValueError) as error:
         return None, [f"{path}: {error}"]
+    except Exception as error:  # __post_init__ is a plugin's code
+        return None, [f"{path}: {type(error).__name__}: {error}"]
 
 
 def unknown(path: str, key: str, known: Mapping[str, Any]) -> str:
@@ -48,9 +53,12 @@ def unknown(path: str, key: str, known: Mapping[str, Any]) -> str:
 
 
 def _convert(kind: Any, value: Any, path: str, name: str) -> tuple[Any, list[str]]:
-    tries = _readings(value)
+    inner = _struct_in(kind)
+    private = inner is Secret or any(word in name for word in PRIVATE)
     problem = ""
-    for candidate in tries:
+    for candidate in _readings(value):
+        if inner is not None and not private and isinstance(candidate, dict):
+            return convert_table(inner, candidate, path)
         try:
             converted = msgspec.convert(candidate, kind)
         except msgspec.ValidationError as error:
@@ -59,8 +67,17 @@ def _convert(kind: Any, value: Any, path: str, name: str) -> tuple[Any, list[str
         if _finite(converted):
             return converted, []
         problem = "expected a finite number"
-    shown = "" if any(word in name for word in PRIVATE) else f", got {_short(value)}"
+    if inner is Secret:
+        return None, [f'{path}: a secret is given by reference: {{ env = "NAME" }}']
+    shown = "" if private else f", got {_short(value)}"
     return None, [f"{path}: {_plain(problem)}{shown}"]
+
+
+def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
+    """The one plain Struct that a field holds, perhaps beside None."""
+    options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    found = [o for o in options if isinstance(o, type) and issubclass(o, msgspec.Struct)]
+    return found[0] if len(found) == 1 and found[0].__struct_config__.tag is None else None
 
 
 def _readings(value: Any) -> list[Any]:
@@ -70,7 +87,7 @@ def _readings(value: Any) -> list[Any]:
     text = str(value)
     try:
         return [tomllib.loads(f"value = {text}")["value"], text]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return [text.lower() == "true", text] if text.lower() in ("true", "false") else [text]
 
 
@@ -79,6 +96,8 @@ def _finite(value: Any) -> bool:
         return math.isfinite(value)
     if isinstance(value, list | tuple):
         return all(_finite(item) for item in value)
+    if isinstance(value, dict):
+        return all(_finite(item) for item in value.values())
     return True
 
 

@@ -86,7 +86,7 @@ def _read(folder: Path, manifest: Manifest) -> PreTrainedModel:
 
 
 def _configuration(manifest: Manifest) -> PretrainedConfig:
-    values: dict[str, Any] = {k: v for k, v in manifest.config.items() if k not in NOT_OURS}
+    values: dict[str, Any] = {k: v for k, v in manifest.config.items()}
     try:
         config: PretrainedConfig = CONFIG_MAPPING[manifest.model_type].from_dict(values)
         config.use_cache = False

@@ -52,5 +52,6 @@ class Info(Struct, frozen=True, kw_only=True):
     strategy: str
     sources: Sequence[str]
     loaded: Sequence[str]
+    queued_tokens: int
     limits: Mapping[str, Any]
     libraries: Mapping[str, str]

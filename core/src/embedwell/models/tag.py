@@ -36,7 +36,7 @@ def format(ref: ModelRef) -> str:  # noqa: A001 - reads as tag.format
 
 
 def _invalid(text: str, why: str) -> Invalid:
-    shown = ascii(text)[1:-1]
+    shown = ascii(text[: ECHO + 1])[1:-1]
     if len(shown) > ECHO:
         shown = f"{shown[: ECHO - 3]}..."
     return Invalid(f"Not a model name: '{shown}': {why}", param="model")

@@ -1,6 +1,7 @@
 """The tokenisers in memory: each loaded once, the least recently used go."""
 
 import asyncio
+import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +21,12 @@ INLINE = 2_000  # characters (or ids) tokenised on the loop: well below a millis
 class Tokenizers:
     """Loads in threads, once per content however many ask; keeps the last `capacity`."""
 
-    def __init__(self, threads: Threads, capacity: int = 8) -> None:
+    def __init__(self, threads: Threads, capacity: int = 8, patience: float = 0.01) -> None:
+        """`patience` is in seconds: a tokeniser that takes more for a short text leaves the loop."""
         self._threads = threads
         self._capacity = capacity
+        self._patience = patience
+        self._slow: set[str] = set()  # digests, of those kept only
         self._kept: OrderedDict[str, asyncio.Task[Tokenizer]] = OrderedDict()
 
     async def encode(self, snapshot: Snapshot, manifest: Manifest, call: EmbeddingCall) -> Tokens:
@@ -31,9 +35,14 @@ class Tokenizers:
         Raises Invalid for the input, InvalidModel and ModelError for the tokeniser.
         """
         tokenizer = await self._of(snapshot, manifest)
-        if tokenizer.size(call) < INLINE:
+        if snapshot.digest in self._slow or tokenizer.size(call) >= INLINE:
+            return await self._threads.run(tokenizer.encode, call)
+        started = time.perf_counter()
+        try:
             return tokenizer.encode(call)
-        return await self._threads.run(tokenizer.encode, call)
+        finally:
+            if time.perf_counter() - started > self._patience:
+                self._slow.add(snapshot.digest)
 
     async def _of(self, snapshot: Snapshot, manifest: Manifest) -> Tokenizer:
         task = self._kept.get(snapshot.digest)
@@ -51,6 +60,7 @@ class Tokenizers:
         loaded = [digest for digest, task in self._kept.items() if task.done()]
         for digest in loaded[: max(0, len(self._kept) - self._capacity)]:
             del self._kept[digest]
+        self._slow &= self._kept.keys()
 
     def _drop_failed(self, digest: str, task: "asyncio.Task[Tokenizer]") -> None:
         failed = task.cancelled() or task.exception() is not None
