@@ -131,10 +131,12 @@ class Runtime:
             wish=self._preload,
         )
         self._stack.push_async_callback(self.cache.aclose)
+        tokenizers = Tokenizers(self._threads)
+        self._stack.push_async_callback(tokenizers.aclose)
         self.embedder = RequestPath(
             registry=self.registry,
             manifests=self._manifests,
-            tokenizers=Tokenizers(self._threads),
+            tokenizers=tokenizers,
             batcher=self.batcher,
             cache=self.cache,
             threads=self._threads,

@@ -86,6 +86,14 @@ def test_ids_outside_the_vocabulary_never_reach_the_table(encoder: Encoder) -> N
         encoder.encode(small.batch([[5] * 97]))
 
 
+def test_positions_that_start_after_padding_are_fewer(tmp_path: Path) -> None:
+    folder = small.build(tmp_path, "roberta")
+    encoder = CpuBackend(2).load(folder, small.manifest(folder, max_tokens=500))
+    assert encoder.encode(small.batch([[5] * 96])).shape == (1, small.HIDDEN)
+    with pytest.raises(ValueError, match="longer than the 96 positions"):
+        encoder.encode(small.batch([[5] * 97]))
+
+
 def test_skips_leave_tokens_out(bert: Path) -> None:
     modules = (Pooling(("mean",), include_prompt=False),)
     encoder = CpuBackend(2).load(bert, small.manifest(bert, modules=modules))

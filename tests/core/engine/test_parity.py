@@ -47,6 +47,17 @@ def test_a_model_that_differs_reports_how_much(tmp_path: Path) -> None:
     assert choice.why == "packed and single texts differ"
 
 
+def test_a_model_that_differs_gets_no_long_row(tmp_path: Path) -> None:
+    """Its memory may grow with the square of the row."""
+    mpnet = body(tmp_path, "mpnet")
+    sizes: list[int] = []
+    mpnet.model.get_input_embeddings().register_forward_hook(
+        lambda module, inputs, output: sizes.append(inputs[0].numel())
+    )
+    parity.choose(mpnet, 90)
+    assert max(sizes) <= len(parity.SHORT) * max(parity.SHORT)
+
+
 def test_a_bias_of_its_own_is_not_packed(tmp_path: Path) -> None:
     choice = parity.choose(body(tmp_path, "t5"), 90)
     assert (choice.packed, choice.deviation) == (False, None)

@@ -26,7 +26,6 @@ from embedwell.interfaces.models import Manifest
 NOT_OURS = {
     *("attn_implementation", "chunk_size_feed_forward", "dtype", "gradient_checkpointing"),
     *("model_type", "output_attentions", "output_hidden_states", "return_dict", "torch_dtype"),
-    "use_cache",
 }
 NOT_AN_ENCODER = {"decoder_input_ids", "pixel_values", "input_features", "bbox"}
 
@@ -86,7 +85,7 @@ def _read(folder: Path, manifest: Manifest) -> PreTrainedModel:
 
 
 def _configuration(manifest: Manifest) -> PretrainedConfig:
-    values: dict[str, Any] = {k: v for k, v in manifest.config.items()}
+    values: dict[str, Any] = {k: v for k, v in manifest.config.items() if k not in NOT_OURS}
     try:
         config: PretrainedConfig = CONFIG_MAPPING[manifest.model_type].from_dict(values)
         config.use_cache = False

@@ -22,7 +22,7 @@ class Tokenizers:
     """Loads in threads, once per content however many ask; keeps the last `capacity`."""
 
     def __init__(self, threads: Threads, capacity: int = 8, patience: float = 0.01) -> None:
-        """`patience` is in seconds: a tokeniser that takes more for a short text leaves the loop."""
+        """After `patience` seconds for a short text a tokeniser leaves the loop for good."""
         self._threads = threads
         self._capacity = capacity
         self._patience = patience
