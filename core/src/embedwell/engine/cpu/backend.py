@@ -71,7 +71,7 @@ class CpuBackend:
 
     def load(self, path: Path, manifest: Manifest) -> Encoder:
         """Raises InvalidModel for a snapshot it cannot serve, DeviceOutOfMemory."""
-        threads.use(self.thread_count)
+        threads.use(1)  # the check at load must not take the processors from a batch that runs
         try:
             return self._load(path, manifest)
         except Exception as error:
