@@ -205,6 +205,14 @@ async def test_a_child_that_dies_is_a_failure(tmp_path: Path) -> None:
             assert await asked.hear() == Failed("bug")
 
 
+async def test_a_child_that_hears_nothing_is_killed(tmp_path: Path) -> None:
+    async with await silent_hub() as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with child(ask(url), environment(os.environ, str(tmp_path), None)) as asked:
+            os.kill(asked.pid, signal.SIGSTOP)
+        assert asked._process.returncode == -signal.SIGKILL
+
+
 async def test_a_child_ends_with_the_server(tmp_path: Path) -> None:
     """Its standard input closes when the server's process is gone, however it went."""
     async with await silent_hub() as server:

@@ -106,6 +106,14 @@ async def test_only_what_a_model_needs_is_fetched(hub: Hub, make: Make, tmp_path
     assert not (tmp_path / "user").exists()
 
 
+async def test_modules_in_the_current_directory_are_not_run(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "msgspec.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(await make().resolve(REF), Fetch)
+
+
 async def test_a_pinned_revision(make: Make) -> None:
     snapshot = await bring(make(), ModelRef(TINY, COMMIT))
     assert snapshot.key.revision == COMMIT
@@ -148,6 +156,15 @@ async def test_the_token_opens_a_private_model_and_is_the_only_one_sent(
     hub.requests.clear()
     await bring(make(token={"env": "MINE"}))
     assert {header for _, _, header in hub.requests} == {"Bearer hf_secret"}
+
+
+async def test_a_login_of_the_users_own_is_not_used(
+    hub: Hub, make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("hf_personal")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    await bring(make())
+    assert {header for _, _, header in hub.requests} == {""}
 
 
 async def test_a_refused_token_is_told(hub: Hub, make: Make) -> None:
