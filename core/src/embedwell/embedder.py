@@ -12,7 +12,14 @@ from embedwell.batching.batcher import Batcher
 from embedwell.batching.jobs import Chunk, Submitted
 from embedwell.cache.model_cache import ModelCache
 from embedwell.cache.resident import Lease
-from embedwell.errors import DeadlineExceeded, EmbedwellError, Invalid, ModelError, OutOfMemory
+from embedwell.errors import (
+    DeadlineExceeded,
+    EmbedwellError,
+    Invalid,
+    InvalidModel,
+    ModelError,
+    OutOfMemory,
+)
 from embedwell.interfaces.embedding import EmbeddingCall, Embeddings, Timings, Tokens
 from embedwell.interfaces.events import Embedded, Event
 from embedwell.interfaces.models import Manifest
@@ -55,12 +62,17 @@ class RequestPath:
         self._clock = clock
 
     async def embed(self, call: EmbeddingCall) -> Embeddings:
-        """Raises an EmbedwellError; a deadline and a client that left arrive as cancellation."""
+        """Raises an EmbedwellError (DeadlineExceeded after `call.timeout`).
+
+        A client that left arrives as cancellation, and leaves nothing behind.
+        """
         record = _Record(call, self._clock)
         with self._reported(record):
             try:
                 with anyio.fail_after(call.timeout):
                     return await self._embed(call, record)
+            except InvalidModel as error:
+                raise InvalidModel(f"{record.model}: {error.message}") from None
             except TimeoutError:
                 message = f"The request was not answered within {call.timeout:g} seconds"
                 raise DeadlineExceeded(message) from None
@@ -71,13 +83,15 @@ class RequestPath:
             record.model = snapshot.key.name
             manifest = await self._manifests.of(snapshot)
             check_dimensions(call, manifest)
+            began = self._clock()
             tokens = await self._tokenizers.encode(snapshot, manifest, call)
-            record.tokenized(tokens)
+            record.tokenized(tokens, began)
             room = self._batcher.room(str(snapshot.key), tokens)
             with room:
                 async with self._cache.lease(snapshot, self._dtype) as model:
+                    record.leased()
                     answer = await self._run(model, tokens)
-        record.queue = answer.queue_seconds
+        record.queue += answer.queue_seconds
         finishing = (answer.chunks, len(tokens.lengths), call, manifest)
         if len(tokens.lengths) * manifest.dimensions > INLINE_VALUES:
             rows = await self._threads.run(finish, *finishing)
@@ -121,18 +135,24 @@ class _Record:
     def __init__(self, call: EmbeddingCall, clock: Callable[[], float]) -> None:
         self._call = call
         self._clock = clock
-        self._started = clock()
+        self._started = self._ready = clock()
         self.model = call.ref.name
         self.tokens = Tokens((), (), 0)
         self.tokenize = self.queue = 0.0
 
-    def tokenized(self, tokens: Tokens) -> None:
+    def tokenized(self, tokens: Tokens, began: float) -> None:
         self.tokens = tokens
-        self.tokenize = self._clock() - self._started
+        self._ready = self._clock()
+        self.tokenize = self._ready - began
+
+    def leased(self) -> None:
+        """Waiting for the model to load is waiting, too."""
+        self.queue = self._clock() - self._ready
 
     def _timings(self) -> Timings:
-        total = self._clock() - self._started
-        inference = max(0.0, total - self.tokenize - self.queue)
+        now = self._clock()
+        total = now - self._started
+        inference = max(0.0, now - self._ready - self.queue)
         return Timings(self.tokenize, self.queue, inference, total)
 
     def answered(self, rows: "Rows", tokens: Tokens) -> Embeddings:

@@ -291,9 +291,18 @@ def _configured(
             for name in tables
             if name not in names
         ]
+    made = Plugins(parsed["source"], parsed["cache"], parsed["plugin"], shown)
+    for check in (
+        partial(made.strategy, config.cache.strategy),
+        partial(made.source_chain, config.sources.order),
+    ):
+        try:
+            check()
+        except ConfigurationError as error:
+            reasons += error.reasons
     if reasons:
         raise ConfigurationError(reasons)
-    return Plugins(parsed["source"], parsed["cache"], parsed["plugin"], shown)
+    return made
 
 
 def _wanted(item: Registered, tables: dict[str, Table], config: Config) -> bool:

@@ -1,7 +1,6 @@
 """Everything but HTTP: builds the parts, starts them in order, unwinds them in reverse."""
 
 import asyncio
-import gc
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +27,6 @@ from embedwell.interfaces.plugins import Plugin
 from embedwell.interfaces.routes import Mount, Route
 from embedwell.interfaces.services import BaseServices, Listed, Services
 from embedwell.interfaces.status import Info, ModelCard, PluginInfo, Readiness
-from embedwell.interfaces.tasks import Tasks
 from embedwell.loader import Plugins, build
 from embedwell.models import manifest as manifest_reader
 from embedwell.models import tag as tags
@@ -189,8 +187,6 @@ class Runtime:
                 log.warning("%s cannot be served: %s", listed.snapshot.key.name, error.message)
         await BoundedThreads(1).run(self._backend.warm, sorted(kinds))
         await self.batcher.prove()
-        gc.collect()
-        gc.freeze()  # a later full collection would stop the loop over a million old objects
 
     async def _stop_warming(self) -> None:
         self._warming.cancel()
@@ -350,7 +346,7 @@ def build_sources(
 async def list_models(config: Config, plugins: Plugins) -> Sequence[ModelCard]:
     """The local models as the server would list them; needs no device and no lock."""
     events = Events()
-    tasks: Tasks = TaskRunner(events.emit, time.monotonic, time.time)
+    tasks = TaskRunner(events.emit, time.monotonic, time.time)
     threads = BoundedThreads(THREADS)
 
     def services(name: str) -> BaseServices:
@@ -366,3 +362,5 @@ async def list_models(config: Config, plugins: Plugins) -> Sequence[ModelCard]:
         return [await report.card(listed, manifests) for listed in await registry.models()]
     finally:
         await registry.aclose()
+        await manifests.aclose()
+        await tasks.aclose()

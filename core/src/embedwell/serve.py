@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import fcntl
+import gc
 import json
 import logging
 import os
@@ -42,8 +43,8 @@ def run(config: Config, plugins: Plugins) -> int:
     runtime = Runtime(config, plugins=plugins)
     _raise_file_limit()
     lock = _lock(Path(config.server.data_dir))
-    listener = _bind(config.server.host, config.server.port)
     try:
+        listener = _bind(config.server.host, config.server.port)
         return asyncio.run(_serve(runtime, listener))
     finally:
         os.close(lock)
@@ -120,6 +121,8 @@ async def _hypercorn(app: App, listener: socket.socket, close: asyncio.Event) ->
 async def _announce(runtime: Runtime, host: str, port: int) -> None:
     """One line when the first request can be served."""
     await runtime.warmed()
+    gc.collect()
+    gc.freeze()  # a later full collection would stop the loop over a million old objects
     names = [listed.snapshot.key.name for listed in await runtime.registry.models()]
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     address = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else host  # noqa: S104

@@ -118,3 +118,17 @@ def test_a_host_that_cannot_be_is_said(tmp_path: Path, host: str) -> None:
     done = run(tmp_path, "serve", "--port", "0", "--host", host)
     assert done.returncode == 2
     assert f"cannot listen on {host}:0" in done.stderr
+
+
+def test_faults_of_the_core_of_plugins_and_of_names_are_told_together(tmp_path: Path) -> None:
+    text = "[server]\nport = 'x'\n[cache]\nstrategy = 'lru'\n[sources]\norder = ['nope']\n[sources.s3]\n"
+    (tmp_path / "config.toml").write_text(text)
+    done = run(tmp_path, "check-config")
+    assert done.returncode == 2
+    for path in ("server.port", "cache.strategy", "sources.order", "sources.s3"):
+        assert path in done.stderr
+
+
+def test_check_config_knows_which_devices_there_are(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[engine]\ndevice = 'cuda'\n")
+    assert run(tmp_path, "check-config").returncode == 2

@@ -79,7 +79,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         "engine.threads: expected int >= 0, got -1",
         "batching.max_inputs: expected int, got str, got 'many'",
         "cache.safety_margin_gb: ",
-        "sources.on_source_error: invalid enum value 'panic'",
+        "sources.on_source_error: expected stop or skip, got 'panic'",
     ):
         assert expected in found
 
@@ -188,3 +188,20 @@ def test_a_secret_is_given_by_reference_and_never_shown() -> None:
 
 def test_a_plugins_own_check_that_breaks_is_a_reason() -> None:
     assert convert_table(Picky, {}, "p") == (None, ["p: KeyError: 'picky'"])
+
+
+def test_timeouts_that_do_not_fit_together(tmp_path: Path) -> None:
+    path = write(tmp_path, "[batching]\nbatch_timeout = 100\n")
+    assert reasons(path) == [
+        "batching.batch_timeout: twice 100 s must fit in server.request_timeout, 120 s"
+    ]
+
+
+def test_a_variable_at_fault_is_named() -> None:
+    (reason,) = reasons(None, {"EMBEDWELL_SERVER__PRT": "1"})
+    assert reason.endswith("(from EMBEDWELL_SERVER__PRT)")
+
+
+def test_choices_are_listed(tmp_path: Path) -> None:
+    (reason,) = reasons(write(tmp_path, "[engine]\ndtype = 'int3'\n"))
+    assert reason == "engine.dtype: expected auto or float32, got 'int3'"

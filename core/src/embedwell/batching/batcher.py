@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from weakref import WeakKeyDictionary
 
 from embedwell.batching.jobs import Failure, Job, Run, Submitted, parts_of
 from embedwell.batching.plan import Limits, halves, smaller
@@ -13,7 +14,7 @@ from embedwell.batching.worker import Outcome, Worker
 from embedwell.config.schema import Batching
 from embedwell.errors import DeadlineExceeded, Draining, ModelError, OutOfMemory
 from embedwell.interfaces.embedding import Tokens
-from embedwell.interfaces.encoders import ModelHandle
+from embedwell.interfaces.encoders import Encoder, ModelHandle
 from embedwell.interfaces.events import BatchRun, Event, WorkerReplaced
 
 log = logging.getLogger("embedwell.batching")
@@ -43,7 +44,7 @@ class Batcher:
         self._emit = emit
         self._clock = clock
         self._room = Room(settings.max_queued_tokens)
-        self._caps: dict[str, int] = {}
+        self._caps: WeakKeyDictionary[Encoder, int] = WeakKeyDictionary()
         self._queue = Queue(self._limits)
         self._loop = asyncio.get_running_loop()
         self._worker = Worker(
@@ -100,13 +101,13 @@ class Batcher:
         for job in self._jobs:
             job.fail(Draining("The server is stopping", retry_after=1))
         if self._probe is not None:
-            self._probe.settle(ModelError("The server is stopping"))
+            self._probe.settle(Draining("The server is stopping", retry_after=1))
         self._worker.close()
 
     def _limits(self, handle: ModelHandle) -> Limits:
         facts = handle.encoder.facts
         wanted = self._settings.max_batch_tokens or facts.batch_tokens
-        cap = self._caps.get(handle.name, wanted)
+        cap = self._caps.get(handle.encoder, wanted)
         return Limits(min(wanted, cap), facts.packed, facts.single)
 
     def _wake(self) -> None:
@@ -150,9 +151,10 @@ class Batcher:
         try:
             yield
         except Exception:
-            log.exception("planning failed")
-            for job in self._queue.drain():
-                job.fail(ModelError("The batch could not be planned"))
+            log.exception("the batcher failed")
+            self._queue.drain()
+            for job in tuple(self._jobs):
+                job.fail(ModelError("The batch could not be run, see the server's log"))
 
     def _done(self, work: "Run | _Probe", outcome: Outcome) -> None:
         failure = outcome.result if isinstance(outcome.result, Failure) else None
@@ -191,7 +193,8 @@ class Batcher:
             case None:
                 run.deliver(outcome.result, outcome.began)
             case Failure(kind="out_of_memory"):
-                self._caps[run.handle.name] = smaller(run.cost)
+                if len(run.lengths) > 1:
+                    self._caps[run.handle.encoder] = smaller(run.cost)
                 self._split(run, OutOfMemory("The input does not fit in memory", retry_after=1))
             case Failure(kind="error"):
                 self._split(run, ModelError("The model failed on this input"))

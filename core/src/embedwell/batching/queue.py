@@ -69,8 +69,8 @@ class Queue:
 
     def _take(self, jobs: deque[Job]) -> Run | None:
         alive = [job for job in jobs if not job.over and job.waiting]
-        jobs.clear()
         if not alive:
+            jobs.clear()
             return None
         limits = self._limits(alive[0].handle)
         counts = fill([_lengths(job) for job in alive], limits)
@@ -81,11 +81,9 @@ class Queue:
         ]
         served = [job for job, count in zip(alive, counts, strict=True) if count]
         unserved = [job for job, count in zip(alive, counts, strict=True) if not count]
+        jobs.clear()
         jobs.extend(job for job in unserved + served if job.waiting)
         return Run(parts, limits)
-
-    def __bool__(self) -> bool:
-        return bool(self._forced or self._models)
 
     def drain(self) -> list[Job]:
         """Every job that waits, taken out."""

@@ -27,7 +27,7 @@ class Room:
         too_many = self._total + tokens > self._limit
         too_many_of_one = held + tokens > self._limit * MODEL_SHARE
         if (self._total and too_many) or (held and too_many_of_one):
-            raise Overloaded(
+            raise Overloaded(  # an operator's remedy is batching.max_queued_tokens
                 f"Too much work is queued: {self._total} tokens wait, this request adds {tokens}",
                 retry_after=_seconds_until_room(self._total, tokens_per_second),
             )

@@ -62,6 +62,7 @@ class Worker:
         self._returned = returned
         self._loop = asyncio.get_running_loop()
         self._deadlines: dict[Work, asyncio.TimerHandle] = {}
+        self._closed = False
         self.lost = 0
         self._lane = self._start()
 
@@ -70,11 +71,6 @@ class Worker:
         name = "embedwell-device"
         threading.Thread(target=self._main, args=(lane,), name=name, daemon=True).start()
         return lane
-
-    @property
-    def has_place(self) -> bool:
-        """Whether `offer` may be called."""
-        return self._lane.next is None
 
     def offer(self, work: Work) -> None:
         """Run this next."""
@@ -93,6 +89,7 @@ class Worker:
 
     def close(self) -> None:
         """Let the thread end after what it runs."""
+        self._closed = True
         with self._lane.changed:
             self._lane.closed = True
             self._lane.changed.notify()
@@ -124,6 +121,8 @@ class Worker:
 
     def _replace(self, following: Work | None) -> None:
         self.lost += 1
+        if self._closed:
+            return
         self._lane = self._start()
         if following is not None:
             self._disarm(following)

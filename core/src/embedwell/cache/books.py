@@ -86,5 +86,5 @@ class Books:
 
     def evictable(self, keys: Iterable[str]) -> list[Resident]:
         """Those of these that may go now; a strategy that names others is overruled."""
-        found = [self.residents[key] for key in keys if key in self.residents]
+        found = [self.residents[key] for key in dict.fromkeys(keys) if key in self.residents]
         return [resident for resident in found if resident.evictable]

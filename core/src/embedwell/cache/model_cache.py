@@ -13,7 +13,7 @@ from embedwell.cache.owner import Owner
 from embedwell.cache.resident import Lease, Resident
 from embedwell.cache.states import State
 from embedwell.cache.waiting import next_up
-from embedwell.errors import OutOfMemory
+from embedwell.errors import Draining, ModelError, OutOfMemory
 from embedwell.interfaces.caches import Admit, CacheStrategy, Refuse, Wait, Wanted
 from embedwell.interfaces.encoders import DeviceMemory
 from embedwell.interfaces.events import Event, ModelEvicted
@@ -51,6 +51,7 @@ class ModelCache:
         self._unloads: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._due = False
+        self._closed = False
 
     @asynccontextmanager
     async def lease(
@@ -99,9 +100,11 @@ class ModelCache:
 
     async def aclose(self) -> None:
         """Fail who waits and stop; what is loaded goes with the process."""
+        self._closed = self._due = True  # nothing is considered any more
         if self._timer is not None:
             self._timer.cancel()
-        self._due = True  # nothing is considered any more
+        for resident in self.residents():
+            resident.refuse(Draining("The server is stopping", retry_after=1))
         tasks = self._loads | self._unloads
         for task in tasks:
             task.cancel()
@@ -112,6 +115,8 @@ class ModelCache:
 
     async def _acquire(self, key: str, snapshot: Snapshot, demand: bool) -> Resident:
         """A resident on which the caller holds a lease."""
+        if self._closed:
+            raise Draining("The server is stopping", retry_after=1)
         resident = self._books.residents.get(key)
         if resident is None:
             resident = self._begin(Resident(key, snapshot, self._clock()))
@@ -138,6 +143,8 @@ class ModelCache:
             self._release(resident)  # granted in the same moment in which the client left
         elif not resident.awaited and resident.admitted is not None:
             resident.admitted.cancel()  # nobody wants it any more
+            resident.admitted = None
+            del self._books.residents[key]
 
     def _release(self, resident: Resident) -> None:
         resident.leases -= 1
@@ -178,10 +185,12 @@ class ModelCache:
 
     async def admission(self, resident: Resident) -> None:
         """Returns once memory is reserved; raises OutOfMemory."""
-        resident.admitted = self._loop.create_future()
+        if not resident.awaited:
+            raise asyncio.CancelledError  # who asked has left
+        admitted = resident.admitted = self._loop.create_future()
         self.poke()
         try:
-            await resident.admitted
+            await admitted
         finally:
             resident.admitted = None
 
@@ -223,10 +232,22 @@ class ModelCache:
             self._timer = None
         if self._unloads:
             return  # evict, measure, ask again: the end of the unload asks
-        untils = [u for u in (self._serve_waiting(), self._review()) if u is not None]
+        try:
+            untils = [u for u in (self._serve_waiting(), self._review()) if u is not None]
+        except Exception:
+            log.exception("the cache strategy failed")
+            self._strategy_failed()
+            return
         if untils:
             delay = max(SOONEST, min(untils) - self._clock())
             self._timer = self._loop.call_later(delay, self.poke)
+
+    def _strategy_failed(self) -> None:
+        error = ModelError("Model loading failed: the cache strategy raised, see the server's log")
+        for resident in self.residents():
+            if resident.admitted is not None:
+                resident.admitted.set_exception(error)
+                resident.admitted = None
 
     def _serve_waiting(self) -> float | None:
         """Ask for each that waits; returns when to ask again by itself."""

@@ -10,8 +10,8 @@ from embedwell.cache.books import Books
 from embedwell.cache.loading import Loader, back_off, explain
 from embedwell.cache.resident import Resident
 from embedwell.cache.states import State
-from embedwell.errors import EmbedwellError, OutOfMemory
-from embedwell.interfaces.caches import Admit
+from embedwell.errors import Draining, EmbedwellError, OutOfMemory
+from embedwell.interfaces.caches import Admit, Need
 from embedwell.interfaces.encoders import DeviceOutOfMemory, Encoder
 from embedwell.interfaces.events import Event, LoadFailed, ModelLoaded
 
@@ -50,7 +50,8 @@ class Owner:
         self._room = room
         self._emit = emit
         self._clock = clock
-        self._started = clock()
+        self._started = self._began_to_load = clock()
+        self._reserved = Need(0, 0)
 
     async def run(self) -> None:
         """Leaves the resident ready, failed or forgotten, and everybody who waits told."""
@@ -62,12 +63,13 @@ class Owner:
             await self._pay_for(encoder)
             self._commit(encoder)
         except asyncio.CancelledError:
-            self._forget(OutOfMemory("Model loading failed: it was given up", retry_after=1))
+            self._forget(Draining("The load was given up", retry_after=1))
         except Exception as error:
             self._fail(explain(error, resident.tag))
 
     async def _load(self) -> Encoder:
         resident = self._resident
+        self._began_to_load = self._clock()
         resident.become(State.LOADING)
         try:
             return await self._loader.load(resident.snapshot)
@@ -102,7 +104,7 @@ class Owner:
     def _commit(self, encoder: Encoder) -> None:
         resident, now = self._resident, self._clock()
         resident.encoder = encoder
-        resident.load_seconds = now - self._started
+        resident.load_seconds = now - self._began_to_load
         resident.loaded_at = resident.last_used = now
         resident.failures = 0
         resident.error = None
@@ -141,5 +143,6 @@ class Owner:
         )
 
     def _forget(self, error: EmbedwellError) -> None:
-        self._books.residents.pop(self._resident.key, None)
+        if self._books.residents.get(self._resident.key) is self._resident:
+            del self._books.residents[self._resident.key]
         self._resident.refuse(error)

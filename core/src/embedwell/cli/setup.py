@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedwell.config.load import load
+from embedwell.config.load import survey
 from embedwell.config.schema import Config
 from embedwell.errors import ConfigurationError
 
@@ -17,10 +17,14 @@ def prepare(arguments: argparse.Namespace) -> tuple[Config, "Plugins"]:
     """Raises ConfigurationError or PluginError; nothing is bound or loaded."""
     from embedwell.loader import load as load_plugins
 
-    config = load(config_path(arguments.config), os.environ, overrides(arguments))
-    plugins = load_plugins(config)
-    plugins.strategy(config.cache.strategy)
-    plugins.source_chain(config.sources.order)
+    path = config_path(arguments.config)
+    config, reasons = survey(path, os.environ, overrides(arguments))
+    try:
+        plugins = load_plugins(config)
+    except ConfigurationError as error:
+        raise ConfigurationError([*reasons, *error.reasons]) from None
+    if reasons:
+        raise ConfigurationError(reasons)
     return config, plugins
 
 

@@ -35,16 +35,31 @@ def load(
 
     Raises ConfigurationError with every reason. Plugins' own tables are checked by the loader.
     """
+    config, reasons = survey(path, environment, overrides)
+    if reasons:
+        raise ConfigurationError(reasons)
+    return config
+
+
+def survey(
+    path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object]
+) -> tuple[Config, list[str]]:
+    """As `load`, but returns the reasons; sections at fault are there with their defaults."""
     reasons: list[str] = []
     tree = _read(path, reasons) if path else {}
-    for name, value in _from_environment(environment, reasons).items():
+    variables = _from_environment(environment, reasons)
+    for name, value in variables.items():
         _put(tree, name.split("."), value, reasons)
     for name, override in overrides.items():
         _put(tree, name.split("."), override, reasons)
     config = _convert(tree, reasons)
-    if reasons:
-        raise ConfigurationError(reasons)
-    return config
+    return config, [_with_variable(reason, variables) for reason in reasons]
+
+
+def _with_variable(reason: str, variables: Mapping[str, "Variable"]) -> str:
+    """Names the variable, for one who looks in vain for the key in the file."""
+    variable = variables.get(reason.partition(":")[0])
+    return f"{reason} (from {variable.name})" if variable is not None else reason
 
 
 def _read(path: Path, reasons: list[str]) -> dict[str, Any]:
@@ -61,14 +76,26 @@ def _read(path: Path, reasons: list[str]) -> dict[str, Any]:
     return {}
 
 
-def _from_environment(environment: Mapping[str, str], reasons: list[str]) -> dict[str, EnvText]:
-    found = {key: EnvText(environment[name]) for name, key in GUIDE.items() if name in environment}
+class Variable(EnvText):
+    """A value and the variable that it came from."""
+
+    name: str
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str], name: str) -> "Variable":
+        made = cls(environment[name])
+        made.name = name
+        return made
+
+
+def _from_environment(environment: Mapping[str, str], reasons: list[str]) -> dict[str, Variable]:
+    found = {k: Variable.of(environment, n) for n, k in GUIDE.items() if n in environment}
     for name in sorted(environment):
         if not name.startswith(PREFIX) or "__" not in name:
             continue  # Kubernetes sets EMBEDWELL_PORT and more for a service of this name
         parts = name.removeprefix(PREFIX).lower().split("__")
         if len(parts) in (2, 3) and all(parts) and parts[0] in (*SECTIONS, "plugins"):
-            found[".".join(parts)] = EnvText(environment[name])
+            found[".".join(parts)] = Variable.of(environment, name)
         else:
             reasons.append(f"{name}: not a setting; write EMBEDWELL_SECTION__KEY")
     return found
@@ -96,11 +123,23 @@ def _convert(tree: dict[str, Any], reasons: list[str]) -> Config:
             table = _gather(kind, table)
         value, problems = convert_table(kind, table, name)
         reasons += [problem.replace(f"{name}.tables", name) for problem in problems]
-        built[name] = value
+        built[name] = value if value is not None else kind()
     plugins = tree.get("plugins", {})
     if not isinstance(plugins, dict) or not all(isinstance(t, dict) for t in plugins.values()):
         reasons.append("plugins: expected one table a plugin, [plugins.<name>]")
-    return Config(**built, plugins=plugins)
+        plugins = {}
+    config = Config(**built, plugins=plugins)
+    _check_timeouts(config, reasons)
+    return config
+
+
+def _check_timeouts(config: Config, reasons: list[str]) -> None:
+    batch, request = config.batching.batch_timeout, config.server.request_timeout
+    if 2 * batch > request:
+        reasons.append(
+            f"batching.batch_timeout: twice {batch:g} s must fit in "
+            f"server.request_timeout, {request:g} s"
+        )
 
 
 def _gather(kind: type[msgspec.Struct], table: dict[str, Any]) -> dict[str, Any]:

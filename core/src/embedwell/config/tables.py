@@ -5,7 +5,7 @@ import tomllib
 import types
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -70,7 +70,13 @@ def _convert(kind: Any, value: Any, path: str, name: str) -> tuple[Any, list[str
     if inner is Secret:
         return None, [f'{path}: a secret is given by reference: {{ env = "NAME" }}']
     shown = "" if private else f", got {_short(value)}"
-    return None, [f"{path}: {_plain(problem)}{shown}"]
+    return None, [f"{path}: {_choices(kind) or _plain(problem)}{shown}"]
+
+
+def _choices(kind: Any) -> str:
+    if get_origin(kind) is not Literal:
+        return ""
+    return f"expected {' or '.join(str(choice) for choice in get_args(kind))}"
 
 
 def _struct_in(kind: Any) -> type[msgspec.Struct] | None:

@@ -87,7 +87,7 @@ class Embedding(Struct, frozen=True):
 
 
 class EmbeddingResponse(Struct, frozen=True):
-    """The shape of the answer; `vectors.py` writes it without building these."""
+    """Vectors in the order of the inputs, and the tokens that they took."""
 
     object: Literal["list"]
     data: Sequence[Embedding]

@@ -46,7 +46,7 @@ class BatchRun(Event, frozen=True, kw_only=True, tag=True):
     tokens: int
     cost: int
     seconds: float
-    outcome: str  # "ok", "out_of_memory", "error", "timeout"
+    outcome: str  # "ok", "out_of_memory", "error", "timeout", "fatal"
 
 
 class ModelLoaded(Event, frozen=True, kw_only=True, tag=True):

@@ -1,26 +1,22 @@
 """Bounded threads for code that blocks."""
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
-
-import anyio
-import anyio.to_thread
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class BoundedThreads:
-    """At most `limit` calls at once; the rest wait their turn without holding the loop."""
+    """At most `limit` threads, given-up calls included; the rest wait without holding the loop."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._limiter: anyio.CapacityLimiter | None = None
+        self._executor = ThreadPoolExecutor(limit, thread_name_prefix="embedwell")
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What it returns or raises; when cancelled, the thread finishes by itself."""
-        if self._limiter is None:  # made on the loop that uses it
-            self._limiter = anyio.CapacityLimiter(self._limit)
+        """What it returns or raises; when cancelled, a call that has begun ends by itself."""
         call = partial(function, *args, **kwargs)
-        return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)

@@ -4,7 +4,7 @@ Needs `pip install "embedwell[testing]"`.
 """
 
 from embedwell.testing.clock import FakeClock
-from embedwell.testing.contracts import CacheStrategyContract, SourceContract
+from embedwell.testing.contracts import CacheStrategyContract, SourceCase, SourceContract
 from embedwell.testing.devices import FakeBackend, FakeEncoder, FakeMemory
 from embedwell.testing.folders import make_model_folder
 from embedwell.testing.services import make_services
@@ -15,6 +15,7 @@ __all__ = [
     "FakeClock",
     "FakeEncoder",
     "FakeMemory",
+    "SourceCase",
     "SourceContract",
     "make_model_folder",
     "make_services",

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -161,11 +161,3 @@ def _entry(dice: random.Random, i: int, need: Need) -> Entry:
         load_seconds=dice.choice([0.0, 1.0, 40.0]),
         pinned=dice.random() < 0.1,
     )
-
-
-async def entered(source: Source) -> AsyncIterator[Source]:
-    """A source for the length of a test, closed after it."""
-    try:
-        yield source
-    finally:
-        await source.aclose()
