@@ -74,7 +74,7 @@ class RequestPath:
             except InvalidModel as error:
                 raise InvalidModel(f"{record.model}: {error.message}") from None
             except TimeoutError:
-                message = f"The request was not answered within {call.timeout:g} seconds"
+                message = f"The request was not answered within {call.timeout:.3g} seconds"
                 raise DeadlineExceeded(message) from None
 
     async def _embed(self, call: EmbeddingCall, record: "_Record") -> Embeddings:

@@ -114,6 +114,7 @@ class Runtime:
             self.config.batching,
             device=self._backend.device,
             check=self._backend.check,
+            horizon=self.config.server.request_timeout / 2,
             emit=self.emit,
             clock=self.clock,
         )
@@ -304,6 +305,7 @@ class _BackendLoader:
         self._backend = backend
         self._manifests = manifests
         self._threads = BoundedThreads(LOADS)
+        self._unloading = BoundedThreads(1)  # or loads that hang would keep models from leaving
 
     async def estimate(self, snapshot: Snapshot) -> Need:
         return self._backend.estimate(await self._manifests.of(snapshot))
@@ -313,7 +315,7 @@ class _BackendLoader:
         return await self._threads.run(self._backend.load, snapshot.path, manifest)
 
     async def unload(self, encoder: Encoder) -> None:
-        await self._threads.run(self._close, encoder)
+        await self._unloading.run(self._close, encoder)
 
     def _close(self, encoder: Encoder) -> None:
         encoder.close()

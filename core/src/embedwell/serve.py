@@ -71,8 +71,9 @@ async def _serve(runtime: Runtime, listener: socket.socket) -> int:
             code = code or EXIT_CUT
         close.set()
         await asyncio.wait({serving}, timeout=SPARE / 2)
-        for task in (fatal, stopped, announcing):
+        for task in (fatal, stopped, announcing, serving):
             task.cancel()
+        await asyncio.wait({fatal, stopped, announcing, serving}, timeout=1)
         log.info("stopped")
     return code
 
@@ -107,8 +108,8 @@ async def _first_failure(runtime: Runtime, announcing: "asyncio.Task[None]") -> 
 async def _hypercorn(app: App, listener: socket.socket, close: asyncio.Event) -> None:
     settings = hypercorn.Config()
     settings.bind = [f"fd://{listener.detach()}"]
-    settings.backlog = 1024
-    settings.keep_alive_timeout = 10
+    settings.backlog = 128  # asyncio accepts so many at once, and logs each it cannot
+    settings.keep_alive_timeout = 5
     settings.h2_max_concurrent_streams = 32
     settings.h11_max_incomplete_size = 16 * 1024
     settings.graceful_timeout = 1  # the draining is ours; what is left by then is cut
@@ -164,7 +165,7 @@ def _start_watchdog(grace: float) -> None:
 def _bind(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=1024)
+        return socket.create_server((host, port), family=family, backlog=128)
     except (OSError, ValueError) as error:  # a label too long is a UnicodeError
         why = getattr(error, "strerror", None) or str(error)
         if getattr(error, "errno", None) == errno.EADDRINUSE:
@@ -202,6 +203,21 @@ def _raise_file_limit() -> None:
         log.warning("only %d open files are allowed; 65536 is better (ulimit -n)", soft)
 
 
+class _Flood(logging.Filter):
+    """One line a second of what would fill the disk when descriptors run out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "out of system resource" not in str(record.msg):
+            return True
+        due = record.created - self._last >= 1
+        self._last = record.created if due else self._last
+        return due
+
+
 class _Json(logging.Formatter):
     """One JSON object a line."""
 
@@ -221,6 +237,7 @@ def _set_up_logging(form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S")
     handler.setFormatter(_Json() if form == "json" else plain)
+    logging.getLogger("asyncio").addFilter(_Flood())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

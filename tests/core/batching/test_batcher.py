@@ -50,6 +50,7 @@ class Bench:
             Batching(**changes),
             device="fake",
             check=self._check,
+            horizon=60,
             emit=self.events.append,
             clock=time.monotonic,
         )

@@ -25,9 +25,13 @@ def test_shares_differ_by_one_unless_a_request_has_no_more(
     requests: list[list[int]], budget: int
 ) -> None:
     taken = fill(requests, Limits(budget))
-    most = max(taken)
+    most = max(taken[1:], default=0)  # the first is the oldest, which has half for itself
     for lengths, count in zip(requests, taken, strict=True):
         assert count >= min(most - 1, len(lengths))
+
+
+def test_the_oldest_has_half_of_the_budget() -> None:
+    assert fill([[10] * 9, [10] * 9, [10] * 9], Limits(100), oldest=1) == [2, 7, 1]
 
 
 def test_one_text_shares_the_first_batch_with_two_thousand() -> None:

@@ -25,6 +25,8 @@ MAX_LOST = 4  # threads that never returned before the device counts as dead
 class Batcher:
     """One device's queue and thread; create and use it on the event loop.
 
+    `horizon` is in seconds: work that would wait longer is refused.
+
     Greedy: whenever the device has a place free it gets the best batch there is, and the one
     prefetched is planned anew as long as the device has not begun it. No timer delays a request.
     """
@@ -35,6 +37,7 @@ class Batcher:
         *,
         device: str,
         check: Callable[[], None],
+        horizon: float,
         emit: Callable[[Event], None],
         clock: Callable[[], float],
     ) -> None:
@@ -43,7 +46,7 @@ class Batcher:
         self._check = check
         self._emit = emit
         self._clock = clock
-        self._room = Room(settings.max_queued_tokens)
+        self._room = Room(settings.max_queued_tokens, horizon)
         self._caps: WeakKeyDictionary[Encoder, int] = WeakKeyDictionary()
         self._queue = Queue(self._limits)
         self._loop = asyncio.get_running_loop()

@@ -27,26 +27,45 @@ def cost(lengths: Sequence[int], limits: Limits) -> int:
     return max(lengths, default=0) * len(lengths)
 
 
-def fill(requests: Sequence[Sequence[int]], limits: Limits) -> list[int]:
+def fill(requests: Sequence[Sequence[int]], limits: Limits, oldest: int = 0) -> list[int]:
     """How many sequences each request gives to the next batch.
 
-    `requests` hold the lengths still to run, each in the order to be taken. One sequence a turn,
-    request after request, until the next would pass the budget; the very first always goes, so
-    that no legal sequence is too long. The sum of the answer is ≥ 1 when any request has work.
+    `requests` hold the lengths still to run, each in the order to be taken. Half of the budget is
+    for the `oldest`, or under load all would end late together; the rest goes round, one sequence
+    a turn. The very first always goes, so that no legal sequence is too long: the sum of the
+    answer is ≥ 1 when any request has work.
     """
-    taken = [0] * len(requests)
-    spent = longest = count = 0
-    turn = [i for i, lengths in enumerate(requests) if lengths]
-    while turn:
-        for i in turn:
-            length = requests[i][taken[i]]
-            total = spent + length if limits.packed else max(longest, length) * (count + 1)
-            if count and (total > limits.budget or limits.single):
-                return taken
-            taken[i] += 1
-            spent, longest, count = spent + length, max(longest, length), count + 1
-        turn = [i for i in turn if taken[i] < len(requests[i])]
-    return taken
+    tray = _Tray(requests, limits)
+    while tray.left(oldest) and tray.take(oldest, limits.budget // 2):
+        pass
+    turn = [i for i in range(len(requests)) if tray.left(i)]
+    while turn and all(tray.take(i, limits.budget) for i in turn):
+        turn = [i for i in turn if tray.left(i)]
+    return tray.taken
+
+
+class _Tray:
+    """A batch as it fills."""
+
+    def __init__(self, requests: Sequence[Sequence[int]], limits: Limits) -> None:
+        self.taken = [0] * len(requests)
+        self._requests = requests
+        self._limits = limits
+        self._sum = self._longest = self._count = 0
+
+    def left(self, i: int) -> bool:
+        return self.taken[i] < len(self._requests[i])
+
+    def take(self, i: int, budget: int) -> bool:
+        """Whether the next sequence of request `i` went in."""
+        length = self._requests[i][self.taken[i]]
+        longest, count = max(self._longest, length), self._count + 1
+        total = self._sum + length if self._limits.packed else longest * count
+        if self._count and (self._limits.single or total > budget):
+            return False
+        self.taken[i] += 1
+        self._sum, self._longest, self._count = self._sum + length, longest, count
+        return True
 
 
 def halves(items: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:

@@ -73,7 +73,8 @@ class Queue:
             jobs.clear()
             return None
         limits = self._limits(alive[0].handle)
-        counts = fill([_lengths(job) for job in alive], limits)
+        oldest = min(range(len(alive)), key=lambda i: alive[i].enqueued)
+        counts = fill([_lengths(job, limits.budget) for job in alive], limits, oldest)
         parts = [
             Part(job, tuple(job.waiting.popleft() for _ in range(count)))
             for job, count in zip(alive, counts, strict=True)
@@ -94,5 +95,8 @@ class Queue:
         return waiting
 
 
-def _lengths(job: Job) -> list[int]:
-    return [job.tokens.lengths[i] for i in islice(job.waiting, MAX_SEQUENCES)]
+def _lengths(job: Job, budget: int) -> list[int]:
+    """As many as could go into one batch: they are sorted, so the last is the shortest."""
+    lengths = job.tokens.lengths
+    most = min(MAX_SEQUENCES, budget // lengths[job.waiting[-1]] + 1)
+    return [lengths[i] for i in islice(job.waiting, most)]

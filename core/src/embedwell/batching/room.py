@@ -9,10 +9,15 @@ MODEL_SHARE = 0.8  # of the room: one busy model cannot lock the others out
 
 
 class Room:
-    """Counts tokens from tokenising to answer; what nobody uses takes any legal request."""
+    """Counts tokens from tokenising to answer; what nobody uses takes any legal request.
 
-    def __init__(self, limit: int) -> None:
+    At most `limit` tokens, and no more than the device computes in `seconds`: whoever would
+    get no answer in time is told now.
+    """
+
+    def __init__(self, limit: int, seconds: float) -> None:
         self._limit = limit
+        self._seconds = seconds
         self._total = 0
         self._models: dict[str, int] = {}
 
@@ -26,7 +31,8 @@ class Room:
         held = self._models.get(model, 0)
         too_many = self._total + tokens > self._limit
         too_many_of_one = held + tokens > self._limit * MODEL_SHARE
-        if (self._total and too_many) or (held and too_many_of_one):
+        too_slow = self._total + tokens > tokens_per_second * self._seconds > 0
+        if (self._total and (too_many or too_slow)) or (held and too_many_of_one):
             raise Overloaded(  # an operator's remedy is batching.max_queued_tokens
                 f"Too much work is queued: {self._total} tokens wait, this request adds {tokens}",
                 retry_after=_seconds_until_room(self._total, tokens_per_second),
