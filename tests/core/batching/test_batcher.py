@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from embedwell.batching.batcher import Batcher
 from embedwell.batching.jobs import Submitted
+from embedwell.batching.room import Room
 from embedwell.config.schema import Batching
 from embedwell.errors import DeadlineExceeded, Draining, ModelError, OutOfMemory, Overloaded
 from embedwell.interfaces.embedding import Tokens
+from embedwell.interfaces.encoders import Batch
 from embedwell.interfaces.events import BatchRun, Event, WorkerReplaced
 from embedwell.testing import FakeEncoder
 from embedwell.testing.devices import vector
@@ -200,6 +202,33 @@ async def test_a_batch_out_of_memory_is_halved_until_it_fits(bench: Bench) -> No
     assert any(run.outcome == "out_of_memory" for run in bench.runs)
     tail = bench.runs[-3:]
     assert all(run.cost <= 20 for run in tail), "the cap is remembered"
+
+
+async def test_one_that_does_not_fit_alone_leaves_no_cap(bench: Bench) -> None:
+    encoder = FakeEncoder(capacity=2)
+    with pytest.raises(OutOfMemory):
+        await bench.batcher.submit(Handle(encoder), tokens([1, 2, 3]))
+    encoder.capacity = None
+    await bench.batcher.submit(Handle(encoder), tokens([1, 2], [3, 4]))
+    assert bench.runs[-1].items == 2
+
+
+async def test_an_encoder_that_returns_nonsense_fails_who_asked(bench: Bench) -> None:
+    class Nonsense(FakeEncoder):
+        def encode(self, batch: Batch) -> Any:
+            return None
+
+    with pytest.raises(ModelError):
+        await bench.batcher.submit(Handle(Nonsense()), tokens([1]))
+
+
+async def test_work_that_would_be_late_is_refused(bench: Bench) -> None:
+    slow = Room(10**9, seconds=10)
+    with slow.enter("a", 900, tokens_per_second=100):
+        with slow.enter("b", 100, tokens_per_second=100):
+            pass
+        with pytest.raises(Overloaded), slow.enter("b", 101, tokens_per_second=100):
+            pass
 
 
 async def test_one_sequence_too_large_is_said_to_be(bench: Bench) -> None:

@@ -9,8 +9,16 @@ import pytest
 
 from embedwell.cache.model_cache import ModelCache
 from embedwell.cache.resident import Lease
-from embedwell.errors import EmbedwellError, InvalidModel, OutOfMemory
-from embedwell.interfaces.caches import CacheStrategy, Need
+from embedwell.errors import Draining, EmbedwellError, InvalidModel, ModelError, OutOfMemory
+from embedwell.interfaces.caches import (
+    Admit,
+    CacheState,
+    CacheStrategy,
+    Decision,
+    Need,
+    Review,
+    Wanted,
+)
 from embedwell.interfaces.encoders import DeviceOutOfMemory, Encoder
 from embedwell.interfaces.events import Event, LoadFailed, ModelEvicted, ModelLoaded
 from embedwell.interfaces.models import ModelKey, Snapshot
@@ -56,12 +64,14 @@ class Loader:
 
 
 class Bench:
-    def __init__(self, max_models: int = 2, total: int = 100) -> None:
+    def __init__(
+        self, max_models: int = 2, total: int = 100, strategy: CacheStrategy | None = None
+    ) -> None:
         self.memory = FakeMemory(total)
         self.loader = Loader(self.memory)
         self.clock = FakeClock()
         self.events: list[Event] = []
-        strategy: CacheStrategy = FixedSize(Config(max_models=max_models))
+        strategy = strategy or FixedSize(Config(max_models=max_models))
         self.cache = ModelCache(
             self.loader,
             strategy,
@@ -243,12 +253,84 @@ async def test_or_undone(bench: Bench) -> None:
     assert bench.loader.unloads == 1
 
 
-async def test_a_retired_model_goes_once_nobody_holds_it(bench: Bench) -> None:
-    async with bench.cache.lease(snapshot("A"), "float32"):
-        bench.cache.retire("test:A@")
-        assert bench.states() == {"A": "draining"}
+async def test_a_load_is_timed_without_its_wait(bench: Bench) -> None:
+    for name in "AB":
+        await bench.use(name)
+    async with (
+        bench.cache.lease(snapshot("A"), "float32"),
+        bench.cache.lease(snapshot("B"), "float32"),
+    ):
+        waits = asyncio.create_task(bench.use("C"))
+        await settled()
+        bench.clock.now += 500
+    await waits
+    (c,) = [r for r in bench.cache.residents() if r.tag == "C"]
+    assert c.load_seconds == 0
+
+
+async def test_who_joins_as_the_last_one_leaves_is_served(bench: Bench) -> None:
+    full = [bench.cache.lease(snapshot(name), "float32") for name in "AB"]
+    for lease in full:
+        await lease.__aenter__()
+    leaver = asyncio.create_task(bench.use("C"))
     await settled()
-    assert bench.states() == {}
+    leaver.cancel()
+    joiner = asyncio.create_task(bench.use("C"))
+    await settled()
+    for lease in full:
+        await lease.__aexit__(None, None, None)
+    bench.clock.now += 100
+    bench.cache.poke()
+    await joiner
+
+
+class Broken:
+    """A strategy that raises."""
+
+    def decide(self, wanted: Wanted, state: CacheState) -> Decision:
+        raise ZeroDivisionError
+
+    def review(self, state: CacheState) -> Review:
+        return Review()
+
+
+class Stutter(FixedSize):
+    """A strategy that names a victim twice."""
+
+    def decide(self, wanted: Wanted, state: CacheState) -> Decision:
+        answer = super().decide(wanted, state)
+        return Admit(answer.evict * 2) if isinstance(answer, Admit) else answer
+
+
+async def test_a_strategy_that_raises_fails_who_waits() -> None:
+    bench = Bench(strategy=Broken())
+    with pytest.raises(ModelError, match="the cache strategy raised"):
+        await bench.use("A")
+    await bench.cache.aclose()
+
+
+async def test_a_victim_named_twice_is_evicted_once() -> None:
+    bench = Bench(strategy=Stutter(Config(max_models=1)))
+    for name in "AB":
+        await bench.use(name)
+    assert bench.states() == {"B": "ready"}
+    await bench.cache.aclose()
+
+
+async def test_closing_tells_everyone_who_waits() -> None:
+    bench = Bench(max_models=1)
+    async with bench.cache.lease(snapshot("A"), "float32"):
+        bench.clock.now += 10
+        waits = []
+        for name in "BA":
+            waits.append(asyncio.create_task(bench.use(name)))
+            await settled()
+        assert bench.states()["A"] == "draining"
+        await bench.cache.aclose()
+        results = await asyncio.gather(*waits, return_exceptions=True)
+        assert [type(result) for result in results] == [Draining, Draining]
+        with pytest.raises(Draining):
+            await bench.use("A")
 
 
 async def test_random_use_keeps_the_ledger() -> None:

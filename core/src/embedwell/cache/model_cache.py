@@ -83,15 +83,6 @@ class ModelCache:
         if self._unloads:
             await asyncio.wait(self._unloads)
 
-    def retire(self, prefix: str) -> None:
-        """Take no new leases on keys that begin so; they go once nobody holds them."""
-        for resident in self.residents():
-            if resident.key.startswith(prefix):
-                resident.retired = True
-                if resident.state is State.READY:
-                    resident.become(State.DRAINING)
-                self._evict_retired(resident)
-
     def poke(self) -> None:
         """Ask the strategy anew, once for all that changed in this turn of the loop."""
         if not self._due:
@@ -150,10 +141,9 @@ class ModelCache:
         resident.leases -= 1
         assert resident.leases >= 0
         resident.last_used = self._clock()
-        if not resident.leases:
-            self._evict_retired(resident)
-            if any(r.admitted is not None for r in self._books.residents.values()):
-                self.poke()
+        wanted = any(r.admitted is not None for r in self._books.residents.values())
+        if wanted and not resident.leases:
+            self.poke()
 
     # Loads
 
@@ -195,10 +185,6 @@ class ModelCache:
             resident.admitted = None
 
     # Evictions
-
-    def _evict_retired(self, resident: Resident) -> None:
-        if resident.retired and resident.evictable:
-            self._evict([resident], "its model is gone")
 
     def _evict(self, residents: Sequence[Resident], reason: str) -> None:
         for resident in residents:
@@ -290,7 +276,7 @@ class ModelCache:
     def _set_draining(self, keys: set[str]) -> None:
         """These take no new leases; those that no longer need to leave take them again."""
         for resident in self._books.residents.values():
-            leaves = resident.key in keys or resident.retired
+            leaves = resident.key in keys
             if resident.state is State.READY and leaves:
                 resident.become(State.DRAINING)
             elif resident.state is State.DRAINING and not leaves:

@@ -23,14 +23,12 @@ class Resident:
         self.need = Need(0, 0)
         self.encoder: Encoder | None = None
         self.leases = 0
-        self.requests = 0
         self.since = now
         self.last_used = now
         self.loaded_at = now
         self.load_seconds = 0.0
         self.usage = Usage()
         self.demand = False
-        self.retired = False  # its model was deleted or replaced: goes once nobody holds it
         self.waiters: list[asyncio.Future[None]] = []
         self.admitted: asyncio.Future[None] | None = None
         self.error: EmbedwellError | None = None
@@ -46,7 +44,6 @@ class Resident:
 
     def touch(self, now: float) -> None:
         self.last_used = now
-        self.requests += 1
         self.usage = self.usage.touched(now)
 
     def entry(self, now: float) -> Entry:
@@ -90,7 +87,7 @@ class Resident:
         """The same model's next life, with those who wait for it."""
         fresh = Resident(self.key, self.snapshot, now)
         fresh.waiters, self.waiters = self.waiters, []
-        fresh.demand, fresh.usage, fresh.requests = True, self.usage, self.requests
+        fresh.demand, fresh.usage = True, self.usage
         return fresh
 
     @property

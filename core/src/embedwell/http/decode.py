@@ -1,6 +1,9 @@
 """JSON to a Struct, and msgspec's complaints in the words of the contract."""
 
+import gc
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -13,6 +16,7 @@ MISSING = re.compile(
 )
 AT = re.compile(r"(?P<what>.*) - at `\$\.?(?P<at>.*)`", re.DOTALL)
 TRUNCATED = "The body ends before its JSON does, or has half a surrogate pair"
+LARGE = 256 * 1024  # bytes
 DEEP = "The body's JSON is nested too deeply"
 
 
@@ -22,7 +26,8 @@ def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
         raise BadRequest("The body is empty: a JSON object is expected")
     try:
         body.decode()  # msgspec looks at known fields only
-        return decoder.decode(body)
+        with _without_collector(len(body)):
+            return decoder.decode(body)
     except EmbedwellError:
         raise
     except msgspec.ValidationError as error:
@@ -33,6 +38,19 @@ def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
         raise BadRequest(_malformed(str(error))) from None
     except RecursionError:
         raise BadRequest(DEEP) from None
+
+
+@contextmanager
+def _without_collector(size: int) -> Iterator[None]:
+    """Decoding makes millions of objects and no cycle: looking for one takes most of the time."""
+    if size < LARGE or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _malformed(message: str) -> str:

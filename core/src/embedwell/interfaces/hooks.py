@@ -26,8 +26,10 @@ class Hooks:
     def register_sources(self) -> Sequence[SourceSpec[Any]]:
         """Where models come from.
 
+        from pathlib import Path
+
         from embedwell import BlockingSource, ModelRef, Snapshot, SourceSpec, hookimpl
-            from msgspec import Struct
+        from msgspec import Struct
 
         class Config(Struct, frozen=True, forbid_unknown_fields=True):
             folder: str = "models"
@@ -47,6 +49,9 @@ class Hooks:
     @hookspec
     def register_caches(self) -> Sequence[CacheSpec[Any]]:
         """Which models stay loaded.
+
+        from embedwell import Admit, CacheSpec, CacheState, Refuse, Review, Wanted, hookimpl
+        from msgspec import Struct
 
         class Config(Struct, frozen=True, forbid_unknown_fields=True):
             pass
@@ -71,6 +76,9 @@ class Hooks:
     @hookspec
     def register_plugins(self) -> Sequence[PluginSpec[Any]]:
         """Routes, guards and observers.
+
+        from embedwell import Event, Plugin, PluginSpec, RequestFinished, hookimpl
+        from msgspec import Struct
 
         class Config(Struct, frozen=True, forbid_unknown_fields=True):
             pass

@@ -74,8 +74,9 @@ class SourceRegistry:
         fitting = [row async for row in self._local(self._chain(ref)) if row.fits(ref)]
         if fitting:
             return _listed(fitting)
-        if ref in self._kept:  # by a branch, say, which no listing knows
-            return Listed(self._kept[ref].snapshot)
+        kept = self._kept.get(ref)  # by a branch, say, which no listing knows
+        if kept is not None and self._clock() < kept.until:
+            return Listed(kept.snapshot)
         raise ModelNotFound(str(ref))
 
     def invalidate(self) -> None:

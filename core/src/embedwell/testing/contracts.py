@@ -51,7 +51,8 @@ class SourceContract:
         snapshot = await self._snapshot(case)
         pinned = ModelRef(case.present.name, snapshot.key.revision)
         again = await case.source.resolve(pinned)
-        assert again is None or again.key == snapshot.key
+        assert again is not None
+        assert again.key == snapshot.key
 
     async def test_listed_models_are_local_and_resolve(self, case: SourceCase) -> None:
         for snapshot in await case.source.models():
