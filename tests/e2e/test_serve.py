@@ -114,3 +114,20 @@ async def test_work_that_outlasts_the_grace_period_is_told_so(tmp_path: Path) ->
         assert answer.status_code == 503
         assert answer.json()["code"] == "DRAINING"
         assert await asyncio.wait_for(started.wait(), 20) == 75
+
+
+async def test_a_body_that_stalls_is_told_at_the_end_of_the_grace_period(tmp_path: Path) -> None:
+    async with process(tmp_path, "--port", "0", grace="0.2") as started:
+        port = int((await ready_line(started)).split("ready on http://localhost:")[1].split(" ")[0])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = "POST /embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        await writer.drain()
+        async with httpx.AsyncClient(base_url=f"http://localhost:{port}") as client:
+            await client.get("/health")  # the server has seen the other connection by now
+        started.send_signal(signal.SIGTERM)
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b'"code":"DRAINING"' in answer
+        assert await asyncio.wait_for(started.wait(), 20) == 75
+        writer.close()

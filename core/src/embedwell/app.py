@@ -32,7 +32,7 @@ class App:
         hints = missing.routes(core.routes)
         served = [*self._shown, *hints]
         mounts = [route for route in core.routes if isinstance(route, Mount)]
-        dispatch = Dispatcher(core.server, core.clock, served)
+        dispatch = Dispatcher(core.server, core.clock, served, self._traffic)
         table = RouteTable([*served, *mounts])
         self._run = wrap(layers(core, table, self._traffic), endpoint(served, dispatch))
 
@@ -64,6 +64,10 @@ class App:
     def begin_drain(self) -> None:
         """From now on only public routes are served; the rest is answered 503 DRAINING."""
         self._traffic.draining = True
+
+    def cut(self) -> None:
+        """Every request still under way is answered 503 DRAINING now."""
+        self._traffic.cut()
 
     @property
     def in_flight(self) -> int:

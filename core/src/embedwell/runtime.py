@@ -286,11 +286,6 @@ class Runtime:
         """Returns, with the reason, when the process should end for its supervisor."""
         return await asyncio.shield(self.batcher.fatal)
 
-    async def give_up(self) -> None:
-        """Every request that is still under way gets its error now."""
-        await self.batcher.aclose()
-        await self.cache.aclose()
-
     def drain(self) -> None:
         """Background work is cancelled; requests go on."""
         if not self._draining:

@@ -90,7 +90,7 @@ async def _drain(runtime: Runtime, app: App) -> bool:
         await app.drained()
     if scope.cancelled_caught:
         log.warning("%d requests did not end in time", app.in_flight)
-        await runtime.give_up()
+        app.cut()
         with anyio.move_on_after(1):
             await app.drained()
     return not scope.cancelled_caught

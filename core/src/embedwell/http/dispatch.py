@@ -15,6 +15,7 @@ from embedwell.http.client import Client
 from embedwell.http.context import exchange, matched
 from embedwell.http.decode import decode
 from embedwell.http.middleware.admission import body_limit
+from embedwell.http.middleware.drain import Traffic
 from embedwell.interfaces.routes import Reply, Request, Route
 
 MAX_FIELDS = 100
@@ -24,8 +25,15 @@ GRACE = 0.25  # seconds: a handler that keeps the deadline itself is the first t
 class Dispatcher:
     """Runs handlers; everything they raise goes to the caller."""
 
-    def __init__(self, server: Server, clock: Callable[[], float], routes: Sequence[Route]) -> None:
+    def __init__(
+        self,
+        server: Server,
+        clock: Callable[[], float],
+        routes: Sequence[Route],
+        traffic: Traffic,
+    ) -> None:
         self._server = server
+        self._traffic = traffic
         self._clock = clock
         self._max_body = int(server.max_body_mb * 1_000_000)
         self._decoders = {
@@ -34,6 +42,10 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, client: Client) -> Reply:
         """The handler's Reply, its model noted; raises EmbedwellError or whatever it raised."""
+        async with self._traffic.until_cut():
+            return await self._answer(scope, client)
+
+    async def _answer(self, scope: Scope, client: Client) -> Reply:
         limit = deadline.limit(scope, self._server.request_timeout)
         query = parse_query(scope["query_string"])
         content = await self._body(scope, client)

@@ -1,8 +1,8 @@
 """Refuses new work while the server is stopping, and knows when the old work is done."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from embedwell.errors import Draining
 from embedwell.http.asgi import App, Receive, Scope, Send
@@ -17,6 +17,7 @@ class Traffic:
         self.in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._timers: set[asyncio.Timeout] = set()
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -29,6 +30,28 @@ class Traffic:
             self.in_flight -= 1
             if not self.in_flight:
                 self._idle.set()
+
+    @asynccontextmanager
+    async def until_cut(self) -> AsyncIterator[None]:
+        """Ends what it holds, a body that is awaited too, with Draining once `cut` is called."""
+        timer = asyncio.timeout(None)
+        self._timers.add(timer)
+        try:
+            async with timer:
+                yield
+        except TimeoutError:
+            if timer.expired():
+                raise Draining("The server stopped before the request was done") from None
+            raise
+        finally:
+            self._timers.discard(timer)
+
+    def cut(self) -> None:
+        """The grace period is over."""
+        now = asyncio.get_running_loop().time()
+        for timer in self._timers:
+            if not timer.expired():
+                timer.reschedule(now)
 
     async def idle(self) -> None:
         """Returns when no request is under way."""
