@@ -33,9 +33,10 @@ async def check_serving(http: httpx.AsyncClient) -> None:
 
 async def test_sixty_four_clients_share_batches_and_each_gets_its_own(tiny: Start) -> None:
     async with tiny(FakeBackend()) as server, client(server) as http:
-        singles = {i: (await embed(http, f"w{i}")).json()["data"][0] for i in range(64)}
-        asked = [[f"w{(i + j) % 64}" for j in range(3)] for i in range(64)]
-        answers = await asyncio.gather(*(embed(http, texts) for texts in asked))
+        texts = [" ".join([f"w{i}"] * (i % 5 + 1)) for i in range(64)]  # lengths differ
+        singles = [(await embed(http, text)).json()["data"][0] for text in texts]
+        asked = [[texts[(i + j) % 64] for j in range(3)] for i in range(64)]
+        answers = await asyncio.gather(*(embed(http, three) for three in asked))
         for i, answer in enumerate(answers):
             got = [row["embedding"] for row in answer.json()["data"]]
             assert got == [singles[(i + j) % 64]["embedding"] for j in range(3)]
