@@ -59,25 +59,30 @@ async def test_one_line_when_ready_then_a_clean_end(tmp_path: Path) -> None:
         assert await started.stdout.read() == b""
 
 
-async def test_accepted_work_is_answered_and_new_work_refused(tmp_path: Path) -> None:
-    async with process(tmp_path, "--port", "0") as started:
-        url = (await ready_line(started)).split("ready on ")[1].split(" ")[0]
-        model = "sentence-transformers/all-MiniLM-L6-v2"
-        long = {"model": model, "input": ["word " * 300] * 100}
-        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-            assert (await client.post("/embeddings", json=long | {"input": "x"})).is_success
-            slow = asyncio.create_task(client.post("/embeddings", json=long))
-            async with httpx.AsyncClient(base_url=url) as other:
-                while not await _busy(other):
-                    await asyncio.sleep(0)
-                started.send_signal(signal.SIGTERM)
-                assert (await slow).status_code == 200
-        assert await asyncio.wait_for(started.wait(), 20) == 0
+async def stopped_while_busy(started: asyncio.subprocess.Process, inputs: int) -> httpx.Response:
+    """The answer to a long request during which the server was told to stop."""
+    url = (await ready_line(started)).split("ready on ")[1].split(" ")[0]
+    long = {"model": "sentence-transformers/all-MiniLM-L6-v2", "input": ["word " * 300] * inputs}
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        assert (await client.post("/embeddings", json=long | {"input": "x"})).is_success
+        slow = asyncio.create_task(client.post("/embeddings", json=long))
+        async with httpx.AsyncClient(base_url=url) as other:
+            while not await _busy(other):
+                await asyncio.sleep(0)
+        started.send_signal(signal.SIGTERM)
+        return await slow
 
 
 async def _busy(client: httpx.AsyncClient) -> bool:
     """Whether a request is past its tokenising."""
     return bool((await client.get("/info")).json()["queued_tokens"])
+
+
+async def test_accepted_work_is_answered_and_new_work_refused(tmp_path: Path) -> None:
+    async with process(tmp_path, "--port", "0") as started:
+        answer = await stopped_while_busy(started, 100)
+        assert answer.status_code == 200
+        assert await asyncio.wait_for(started.wait(), 20) == 0
 
 
 async def test_a_second_server_on_one_directory_is_refused(tmp_path: Path) -> None:
@@ -100,17 +105,7 @@ async def test_a_busy_port_is_said(tmp_path: Path) -> None:
 
 async def test_work_that_outlasts_the_grace_period_is_told_so(tmp_path: Path) -> None:
     async with process(tmp_path, "--port", "0", grace="0.2") as started:
-        url = (await ready_line(started)).split("ready on ")[1].split(" ")[0]
-        model = "sentence-transformers/all-MiniLM-L6-v2"
-        long = {"model": model, "input": ["word " * 300] * 1500}
-        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-            assert (await client.post("/embeddings", json=long | {"input": "x"})).is_success
-            slow = asyncio.create_task(client.post("/embeddings", json=long))
-            async with httpx.AsyncClient(base_url=url) as other:
-                while not await _busy(other):
-                    await asyncio.sleep(0)
-            started.send_signal(signal.SIGTERM)
-            answer = await slow
+        answer = await stopped_while_busy(started, 1500)
         assert answer.status_code == 503
         assert answer.json()["code"] == "DRAINING"
         assert await asyncio.wait_for(started.wait(), 20) == 75

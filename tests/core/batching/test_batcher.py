@@ -42,6 +42,17 @@ class Handle:
         assert self.held >= 0
 
 
+class Blocker:
+    """A fault that says when it began, and goes on when told."""
+
+    def __init__(self) -> None:
+        self.began, self.go = threading.Event(), threading.Event()
+
+    def __call__(self) -> None:
+        self.began.set()
+        self.go.wait()
+
+
 class Bench:
     """A batcher and what it told."""
 
@@ -114,21 +125,16 @@ async def test_each_gets_its_own_rows_and_batches_are_shared(bench: Bench) -> No
 async def test_what_comes_while_the_device_is_busy_joins_the_batch_not_yet_begun(
     bench: Bench,
 ) -> None:
-    go, began = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        began.set()
-        go.wait()
-
-    handle = Handle(FakeEncoder(faults={7: wait}))
+    slow = Blocker()
+    handle = Handle(FakeEncoder(faults={7: slow}))
     first = asyncio.create_task(bench.batcher.submit(handle, tokens([7])))
-    await asyncio.to_thread(began.wait)
+    await asyncio.to_thread(slow.began.wait)
     later = []
     for i in range(10):
         later.append(asyncio.create_task(bench.batcher.submit(handle, tokens([i + 20]))))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-    go.set()
+    slow.go.set()
     await asyncio.gather(first, *later)
     assert [run.items for run in bench.runs] == [1, 10]
 
@@ -238,22 +244,17 @@ async def test_one_sequence_too_large_is_said_to_be(bench: Bench) -> None:
 
 
 async def test_a_client_that_leaves_costs_the_others_nothing(bench: Bench) -> None:
-    go, began = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        began.set()
-        go.wait()
-
-    handle = Handle(FakeEncoder(faults={7: wait}))
+    slow = Blocker()
+    handle = Handle(FakeEncoder(faults={7: slow}))
     first = asyncio.create_task(bench.batcher.submit(handle, tokens([7])))
-    await asyncio.to_thread(began.wait)
+    await asyncio.to_thread(slow.began.wait)
     leaver = asyncio.create_task(bench.batcher.submit(handle, tokens([8])))
     stayer = asyncio.create_task(bench.batcher.submit(handle, tokens([9])))
     await asyncio.sleep(0)
     leaver.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leaver
-    go.set()
+    slow.go.set()
     await asyncio.gather(first, stayer)
     ran = b"".join(batch.ids for batch in handle.encoder.batches)
     assert 8 not in np.frombuffer(ran, "<i4"), "dropped before it was planned"
@@ -297,15 +298,10 @@ async def test_the_device_proves_itself_again_after_a_failure(bench: Bench) -> N
 
 
 async def test_closing_fails_who_is_not_answered(bench: Bench) -> None:
-    go, began = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        began.set()
-        go.wait()
-
-    handle = Handle(FakeEncoder(faults={7: wait}))
+    slow = Blocker()
+    handle = Handle(FakeEncoder(faults={7: slow}))
     first = asyncio.create_task(bench.batcher.submit(handle, tokens([7])))
-    await asyncio.to_thread(began.wait)
+    await asyncio.to_thread(slow.began.wait)
     second = asyncio.create_task(bench.batcher.submit(handle, tokens([8])))
     await asyncio.sleep(0)
     await bench.batcher.aclose()
@@ -314,7 +310,7 @@ async def test_closing_fails_who_is_not_answered(bench: Bench) -> None:
             await unanswered
     with pytest.raises(Draining):
         await bench.batcher.submit(handle, tokens([9]))
-    go.set()
+    slow.go.set()
     while handle.held:
         await asyncio.sleep(0)
 

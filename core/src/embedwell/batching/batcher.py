@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from weakref import WeakKeyDictionary
 
 from embedwell.batching.jobs import Failure, Job, Run, Submitted, parts_of
@@ -100,9 +101,7 @@ class Batcher:
         """Fail every request that is not answered, and let the thread end after what it runs."""
         self._closed = True
         self._take_back()
-        self._queue.drain()
-        for job in self._jobs:
-            job.fail(Draining("The server is stopping", retry_after=1))
+        self._fail_all(Draining("The server is stopping", retry_after=1))
         if self._probe is not None:
             self._probe.settle(Draining("The server is stopping", retry_after=1))
         self._worker.close()
@@ -155,17 +154,20 @@ class Batcher:
             yield
         except Exception:
             log.exception("the batcher failed")
-            self._queue.drain()
-            for job in tuple(self._jobs):
-                job.fail(ModelError("The batch could not be run, see the server's log"))
+            self._fail_all(ModelError("The batch could not be run, see the server's log"))
+
+    def _fail_all(self, error: Exception) -> None:
+        self._queue.clear()
+        for job in self._jobs:
+            job.fail(copy(error))
 
     def _done(self, work: "Run | _Probe", outcome: Outcome) -> None:
         failure = outcome.result if isinstance(outcome.result, Failure) else None
         self.proven = failure is None
         with self._guarded():
             if isinstance(work, _Probe):
-                reason = failure and ModelError(f"The device failed: {failure.reason}")
-                work.settle(reason or None)
+                reason = f"The device failed: {failure.reason}" if failure else ""
+                work.settle(ModelError(reason) if failure else None)
             else:
                 self._report(work, outcome, failure)
                 self._answer(work, outcome, failure)

@@ -86,13 +86,10 @@ class Queue:
         jobs.extend(job for job in unserved + served if job.waiting)
         return Run(parts, limits)
 
-    def drain(self) -> list[Job]:
-        """Every job that waits, taken out."""
-        waiting = [job for jobs in self._models.values() for job in jobs]
-        waiting += [part.job for run in self._forced for part in run.parts]
+    def clear(self) -> None:
+        """Forget everything that waits."""
         self._models.clear()
         self._forced.clear()
-        return waiting
 
 
 def _lengths(job: Job, budget: int) -> list[int]:

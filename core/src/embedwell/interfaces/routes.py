@@ -1,7 +1,7 @@
 """Routes as data: who may call, what comes in, what goes out."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -9,12 +9,6 @@ from embedwell.interfaces.plugins import Caller, RequestHead
 
 Access = Literal["public", "embed", "manage", "metrics"]
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
-
-
-class Body(Protocol):
-    """A request's body as it arrives; reading is what lets the client send more."""
-
-    def __aiter__(self) -> Any: ...
 
 
 class Request(Struct, frozen=True, kw_only=True):
