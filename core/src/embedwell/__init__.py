@@ -4,19 +4,26 @@ Everything a plugin may import is here, and in `embedwell.testing` for its tests
 """
 
 from embedwell.errors import (
+    BadRequest,
+    BodyTimeout,
     Conflict,
+    DeadlineExceeded,
     EmbedwellError,
     Forbidden,
+    InsufficientStorage,
     Invalid,
     InvalidModel,
     Loading,
     ModelNotFound,
     NotFound,
     Overloaded,
+    PayloadTooLarge,
     RateLimited,
     ReadOnly,
     SourceError,
+    TaskNotFound,
     Unauthorized,
+    UnsupportedMediaType,
 )
 from embedwell.interfaces.caches import (
     Admit,
@@ -57,20 +64,24 @@ from embedwell.interfaces.models import (
 from embedwell.interfaces.plugins import Caller, Plugin, PluginSpec, RequestHead
 from embedwell.interfaces.routes import Mount, Reply, Request, Route
 from embedwell.interfaces.services import BaseServices, Services
+from embedwell.interfaces.store import Published, Staging, Store
 from embedwell.interfaces.tasks import Task
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Admit",
+    "BadRequest",
     "BaseServices",
     "BatchRun",
     "BlockingSource",
+    "BodyTimeout",
     "CacheSpec",
     "CacheState",
     "CacheStrategy",
     "Caller",
     "Conflict",
+    "DeadlineExceeded",
     "Decision",
     "Embedded",
     "EmbeddingCall",
@@ -80,6 +91,7 @@ __all__ = [
     "Event",
     "Fetch",
     "Forbidden",
+    "InsufficientStorage",
     "Invalid",
     "InvalidModel",
     "LoadFailed",
@@ -93,9 +105,11 @@ __all__ = [
     "Need",
     "NotFound",
     "Overloaded",
+    "PayloadTooLarge",
     "Plugin",
     "PluginSpec",
     "Progress",
+    "Published",
     "RateLimited",
     "ReadOnly",
     "Refuse",
@@ -110,9 +124,13 @@ __all__ = [
     "Source",
     "SourceError",
     "SourceSpec",
+    "Staging",
+    "Store",
     "Task",
     "TaskFinished",
+    "TaskNotFound",
     "Unauthorized",
+    "UnsupportedMediaType",
     "Wait",
     "Wanted",
     "WorkerReplaced",

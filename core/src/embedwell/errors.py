@@ -24,6 +24,7 @@
     ├── Loading               the model is not there yet
     ├── Draining              the server is stopping
     ├── SourceError           a source failed, as opposed to not having the model
+    ├── InsufficientStorage   the disk, or the store's share of it, is full
     ├── ConfigurationError    start-up: every reason at once
     └── PluginError           start-up: a plugin that cannot be used
 
@@ -188,6 +189,11 @@ class SourceError(EmbedwellError):
     code = "SOURCE_ERROR"
     kind = "source_error"
     retryable = True
+
+
+class InsufficientStorage(EmbedwellError):
+    code = "INSUFFICIENT_STORAGE"
+    kind = "insufficient_storage"
 
 
 class ConfigurationError(EmbedwellError):

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from embedwell.config.schema import Batching, Cache, Config, Engine, Server, Sources
+from embedwell.config.schema import Batching, Cache, Config, Engine, Server, Sources, Store
 from embedwell.config.tables import EnvText, convert_table, unknown
 from embedwell.errors import ConfigurationError
 
@@ -24,6 +24,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "batching": Batching,
     "cache": Cache,
     "sources": Sources,
+    "store": Store,
 }
 OPEN = ("cache", "sources")  # sections with a table for each plugin beside their own keys
 
@@ -112,7 +113,7 @@ def _put(tree: dict[str, Any], parts: list[str], value: object, reasons: list[st
 
 
 def _convert(tree: dict[str, Any], reasons: list[str]) -> Config:
-    known = (*SECTIONS, "plugins")
+    known = (*SECTIONS, "aliases", "plugins")
     reasons += [unknown(key, key, dict.fromkeys(known)) for key in tree if key not in known]
     built: dict[str, Any] = {}
     for name, kind in SECTIONS.items():
@@ -128,9 +129,22 @@ def _convert(tree: dict[str, Any], reasons: list[str]) -> Config:
     if not isinstance(plugins, dict) or not all(isinstance(t, dict) for t in plugins.values()):
         reasons.append("plugins: expected one table a plugin, [plugins.<name>]")
         plugins = {}
-    config = Config(**built, plugins=plugins)
+    config = Config(**built, aliases=_aliases(tree.get("aliases", {}), reasons), plugins=plugins)
     _check_timeouts(config, reasons)
     return config
+
+
+def _aliases(table: Any, reasons: list[str]) -> dict[str, str]:
+    """Names and tags as they stand; whether they are tags is checked where tags are known."""
+    if not isinstance(table, dict):
+        reasons.append('aliases: expected a table, [aliases] with "name" = "tag"')
+        return {}
+    reasons += [
+        f'aliases."{name}": expected a tag, got {tag!r:.60}'
+        for name, tag in table.items()
+        if not isinstance(tag, str)
+    ]
+    return {name: tag for name, tag in table.items() if isinstance(tag, str)}
 
 
 def _check_timeouts(config: Config, reasons: list[str]) -> None:

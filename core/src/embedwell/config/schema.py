@@ -9,6 +9,9 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")]
 Table = dict[str, Any]
+Tag = Annotated[str, Meta(min_length=1, max_length=420)]
+Tags = Annotated[tuple[Tag, ...], Meta(max_length=1_000)]
+Duration = Annotated[str, Meta(pattern=r"^(forever|[0-9]{1,6}[smhd]?)$")]
 
 
 class Server(Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,6 +33,7 @@ class Engine(Struct, frozen=True, forbid_unknown_fields=True):
     device: Device = "auto"
     dtype: Literal["auto", "float32"] = "auto"
     threads: Annotated[int, Meta(ge=0, le=4096)] = 0
+    preload: Tags = ()
 
 
 class Batching(Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,6 +50,8 @@ class Cache(Struct, frozen=True, forbid_unknown_fields=True):
 
     strategy: Annotated[str, Meta(min_length=1, max_length=100)] = "fixed_size"
     safety_margin_gb: Annotated[float, Meta(ge=0, le=100_000)] = 1.0
+    keep_alive: Duration = "forever"
+    pinned: Tags = ()
     tables: dict[str, Table] = {}
 
 
@@ -59,12 +65,24 @@ class Sources(Struct, frozen=True, forbid_unknown_fields=True):
     tables: dict[str, Table] = {}
 
 
+class Store(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is kept on the disk of models that were uploaded or fetched."""
+
+    keep_revisions: Annotated[int, Meta(ge=0, le=1_000)] = 1
+    max_disk_gb: Annotated[float, Meta(ge=0, le=10_000_000)] = 0
+
+
 class Config(Struct, frozen=True):
-    """Everything that config.toml may say; `plugins` are the `[plugins.<name>]` sections."""
+    """Everything that config.toml may say; `plugins` are the `[plugins.<name>]` sections.
+
+    `aliases` maps names of the operator's own to tags.
+    """
 
     server: Server = Server()
     engine: Engine = Engine()
     batching: Batching = Batching()
     cache: Cache = Cache()
     sources: Sources = Sources()
+    store: Store = Store()
+    aliases: dict[str, str] = {}
     plugins: dict[str, Table] = {}

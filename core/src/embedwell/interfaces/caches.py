@@ -19,6 +19,13 @@ class Need(Struct, frozen=True):
     peak: int
 
 
+class Estimate(Struct, frozen=True):
+    """What a load will take: memory, and seconds where an earlier load was measured."""
+
+    need: Need
+    seconds: float = 0.0
+
+
 class Entry(Struct, frozen=True, kw_only=True):
     """A model that holds memory, or is about to.
 

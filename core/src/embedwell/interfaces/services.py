@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from embedwell.interfaces.embedding import Embedder
 from embedwell.interfaces.events import Event
-from embedwell.interfaces.models import ModelRef, Snapshot
+from embedwell.interfaces.models import ModelKey, ModelRef, Snapshot
+from embedwell.interfaces.store import Store
 from embedwell.interfaces.tasks import Tasks
 
 P = ParamSpec("P")
@@ -24,10 +25,14 @@ class Threads(Protocol):
 
 
 class Listed(Struct, frozen=True):
-    """A tag in the listing: the snapshot that serves it, and the sources it hides."""
+    """A tag in the listing: the snapshot that serves it, and the sources it hides.
+
+    `alias` is the name that it is listed by, where that is not its own.
+    """
 
     snapshot: Snapshot
     shadowed: tuple[str, ...] = ()
+    alias: str | None = None
 
 
 class Registry(Protocol):
@@ -44,11 +49,17 @@ class Registry(Protocol):
 
 
 class BaseServices(Struct, frozen=True, kw_only=True):
-    """For sources: `folder` is the plugin's own below the data directory."""
+    """For sources: `folder` is the plugin's own below the data directory.
+
+    `changed` is to be called with the keys of models that are gone or replaced: answers are
+    forgotten, and loaded ones leave when their last request ends. The store does so by itself.
+    """
 
     folder: Path
+    store: Store
     tasks: Tasks
     threads: Threads
+    changed: Callable[[Sequence[ModelKey]], None]
     emit: Callable[[Event], None]
     clock: Callable[[], float]
 

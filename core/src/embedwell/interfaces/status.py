@@ -22,6 +22,7 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     prompts: Mapping[str, str] = {}
     bytes: int | None = None
     problem: str | None = None
+    root: str | None = None  # of an alias, the tag that it stands for
 
 
 class PluginInfo(Struct, frozen=True, kw_only=True):
@@ -55,3 +56,74 @@ class Info(Struct, frozen=True, kw_only=True):
     queued_tokens: int
     limits: Mapping[str, Any]
     libraries: Mapping[str, str]
+
+
+class ResidentInfo(Struct, frozen=True, kw_only=True):
+    """One model of the cache; `bytes` as measured or reserved, times in Unix seconds."""
+
+    tag: str
+    revision: str
+    source: str
+    device: str
+    dtype: str
+    bytes: int
+    state: Literal["loading", "ready", "draining", "failed"]
+    leases: int
+    requests: int
+    last_used: float
+    load_seconds: float
+    pinned: bool
+
+
+class MemoryInfo(Struct, frozen=True):
+    """Bytes of the device: by its driver total, used and free; `reserved` for models."""
+
+    total: int
+    used: int
+    free: int
+    reserved: int
+
+
+class CacheCounters(Struct, frozen=True):
+    """Since the start: requests that found their model loaded or not, and what came of it."""
+
+    hits: int = 0
+    misses: int = 0
+    loads: int = 0
+    evictions: int = 0
+    load_failures: int = 0
+
+
+class CacheStatus(Struct, frozen=True, kw_only=True):
+    """The model cache of one device."""
+
+    strategy: str
+    settings: Mapping[str, Any]
+    device: str
+    memory: MemoryInfo
+    models: Sequence[ResidentInfo]
+    counters: CacheCounters
+
+
+class Cleared(Struct, frozen=True):
+    """What a clear came to: tags that left at once, and those that leave after their requests."""
+
+    cleared: Sequence[str]
+    draining: Sequence[str]
+
+
+class Deleted(Struct, frozen=True, kw_only=True):
+    """A model that is no longer served; `draining` while requests still hold it."""
+
+    model: str
+    revision: str
+    source: str
+    state: Literal["deleted", "draining"]
+    deleted: bool = True
+
+
+class Warming(Struct, frozen=True, kw_only=True):
+    """One model of a preload, when it was asked for."""
+
+    model: str
+    status: Literal["ready", "queued", "not_found", "skipped"]

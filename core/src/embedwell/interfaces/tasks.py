@@ -11,7 +11,10 @@ Status = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
 class Task(Struct, frozen=True, kw_only=True):
-    """A task at one moment; times are Unix seconds, `done` and `total` bytes."""
+    """A task at one moment; times are Unix seconds.
+
+    `done` and `total` are bytes, for a preload models.
+    """
 
     id: str
     kind: str
@@ -40,3 +43,6 @@ class Tasks(Protocol):
 
     async def cancel(self, id: str) -> Task:
         """Raises TaskNotFound."""
+
+    def remove(self, id: str) -> None:
+        """Forget a finished task; raises TaskNotFound, Conflict while it runs."""
