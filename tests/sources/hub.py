@@ -13,12 +13,13 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Repo:
-    """A repository of one commit; `token` makes it private."""
+    """A repository at one commit, which a test may move on; `token` makes it private."""
 
     def __init__(self, files: dict[str, bytes], *, token: str = "", gated: bool = False) -> None:
         self.files = files
         self.token = token
         self.gated = gated
+        self.commit = COMMIT
 
     def entry(self, name: str) -> dict[str, Any]:
         data = self.files[name]
@@ -44,6 +45,7 @@ class Hub:
         self.hang_in: str = ""  # a file whose body stops half-way
         self.hanging = threading.Event()  # set once it did
         self.cut: dict[str, int] = {}  # file → how often its body is cut off half-way
+        self.elsewhere = ""  # a server that files are redirected to
         self.corrupt: set[str] = set()  # files whose last byte is wrong
         self.closing = threading.Event()
         handler = type("Handler", (_Handler,), {"hub": self})
@@ -119,20 +121,30 @@ class _Handler(BaseHTTPRequestHandler):
         if repo is None:
             return
         revision = "/".join(rest[1:]) or "main"
-        if revision not in ("main", "refs/pr/1", COMMIT):
+        if revision not in ("main", "refs/pr/1", repo.commit):
             self._refuse(404, "RevisionNotFound")
         elif rest[:1] == ["tree"]:
             self._json([{"type": "file", "path": n, **repo.entry(n)} for n in repo.files])
         else:
             files = [{"rfilename": n, **_sibling(repo.entry(n))} for n in repo.files]
-            self._json({"id": name, "sha": COMMIT, "siblings": files})
+            self._json({"id": name, "sha": repo.commit, "siblings": files})
 
     def _resolve(self, name: str, revision: str, file: str) -> None:
         repo = self._repo(name)
         if repo is None:
             return
-        if revision != COMMIT or file not in repo.files:
+        if revision != repo.commit or file not in repo.files:
             self._refuse(404, "EntryNotFound")
+            return
+        if self.hub.elsewhere:
+            self.send_response(302)
+            self.send_header("Location", f"{self.hub.elsewhere}{self.path}")
+            self.send_header("Content-Length", "0")
+            self.send_header("ETag", f'"{repo.etag(file)}"')
+            self.send_header("X-Repo-Commit", repo.commit)
+            self.send_header("X-Linked-Size", str(len(repo.files[file])))
+            self.send_header("X-Linked-Etag", f'"{repo.etag(file)}"')
+            self.end_headers()
             return
         self._file(repo, file)
 
@@ -148,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.send_header("Content-Length", str(len(sent)))
         self.send_header("ETag", f'"{repo.etag(name)}"')
-        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Repo-Commit", repo.commit)
         self.send_header("X-Linked-Size", str(len(data)))
         self.send_header("X-Linked-Etag", f'"{repo.etag(name)}"')
         self.end_headers()

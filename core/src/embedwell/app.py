@@ -12,7 +12,16 @@ from embedwell.http.middleware.drain import Traffic
 from embedwell.http.middleware.stack import layers, wrap
 from embedwell.http.openapi import document
 from embedwell.http.quart_app import endpoint
-from embedwell.http.routes import documentation, embeddings, missing, models, operations
+from embedwell.http.routes import (
+    cache,
+    counter,
+    documentation,
+    embeddings,
+    missing,
+    models,
+    operations,
+    tasks,
+)
 from embedwell.http.table import RouteTable
 from embedwell.interfaces.routes import Mount, Route
 
@@ -42,6 +51,9 @@ class App:
         return [
             *both,
             *(msgspec.structs.replace(route, path=f"/v1{route.path}") for route in both),
+            *cache.routes(core),
+            *counter.routes(core),
+            *tasks.routes(core),
             *operations.routes(core, lambda: traffic.draining),
             *documentation.routes(self._openapi),
             *(route for route in core.routes if isinstance(route, Route)),
@@ -62,8 +74,11 @@ class App:
                 await self._run(scope, receive, send)
 
     def begin_drain(self) -> None:
-        """From now on only public routes are served; the rest is answered 503 DRAINING."""
-        self._traffic.draining = True
+        """From now on only public routes are served; the rest is answered 503 DRAINING.
+
+        Bodies that stream are given up at once, with the same answer.
+        """
+        self._traffic.drain()
 
     def cut(self) -> None:
         """Every request still under way is answered 503 DRAINING now."""

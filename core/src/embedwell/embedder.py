@@ -22,7 +22,7 @@ from embedwell.errors import (
 )
 from embedwell.interfaces.embedding import EmbeddingCall, Embeddings, Timings, Tokens
 from embedwell.interfaces.events import Embedded, Event
-from embedwell.interfaces.models import Manifest
+from embedwell.interfaces.models import Manifest, Snapshot
 from embedwell.interfaces.services import Registry, Threads
 from embedwell.models.manifests import Manifests
 from embedwell.tokenization.tokenizers import Tokenizers
@@ -80,7 +80,7 @@ class RequestPath:
     async def _embed(self, call: EmbeddingCall, record: "_Record") -> Embeddings:
         self._check_inputs(call)
         async with self._registry.open(call.ref) as snapshot:
-            record.model = snapshot.key.name
+            record.resolved(snapshot)
             manifest = await self._manifests.of(snapshot)
             check_dimensions(call, manifest)
             began = self._clock()
@@ -136,9 +136,12 @@ class _Record:
         self._call = call
         self._clock = clock
         self._started = self._ready = clock()
-        self.model = call.ref.name
+        self.model, self._known = call.ref.name, False
         self.tokens = Tokens((), (), 0)
         self.tokenize = self.queue = 0.0
+
+    def resolved(self, snapshot: Snapshot) -> None:
+        self.model, self._known = snapshot.key.name, True
 
     def tokenized(self, tokens: Tokens, began: float) -> None:
         self.tokens = tokens
@@ -164,6 +167,7 @@ class _Record:
             at=self._clock(),
             request_id=self._call.request_id,
             model=self.model,
+            known=self._known,
             outcome=outcome,
             inputs=len(self._call.texts),
             tokens=self.tokens.total,

@@ -4,6 +4,9 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+from msgspec import structs
+
+from embedwell.cache.model_cache import ModelCache
 from embedwell.cache.resident import Resident
 from embedwell.cache.states import State
 from embedwell.config.schema import Config
@@ -11,10 +14,18 @@ from embedwell.errors import InvalidModel
 from embedwell.interfaces.encoders import Backend
 from embedwell.interfaces.models import Snapshot
 from embedwell.interfaces.services import Listed
-from embedwell.interfaces.status import Info, ModelCard, ModelState
+from embedwell.interfaces.status import (
+    CacheStatus,
+    Info,
+    ModelCard,
+    ModelState,
+    ResidentInfo,
+    ResidentState,
+)
+from embedwell.loader import Registered
 from embedwell.models.manifests import Manifests
 
-STATES: dict[State, ModelState] = {
+STATES: dict[State, ResidentState] = {
     State.ABSENT: "loading",
     State.RESERVED: "loading",
     State.LOADING: "loading",
@@ -30,6 +41,7 @@ async def card(
 ) -> ModelCard:
     """A model's row in the listing; one whose files cannot be read is shown as failed."""
     snapshot = listed.snapshot
+    name, root = listed.alias or snapshot.key.name, listed.alias and snapshot.key.name
     resident = _resident(snapshot, residents)
     state: ModelState = STATES[resident.state] if resident else "available"
     try:
@@ -38,7 +50,8 @@ async def card(
         return _bare(listed, error.message)
     size = resident.need.weights if resident and resident.encoder else manifest.tensors * 4
     return ModelCard(
-        name=snapshot.key.name,
+        name=name,
+        root=root,
         source=snapshot.key.source,
         shadowed=listed.shadowed,
         revision=snapshot.key.revision,
@@ -59,7 +72,8 @@ def _resident(snapshot: Snapshot, residents: Sequence[Resident]) -> Resident | N
 def _bare(listed: Listed, problem: str) -> ModelCard:
     key = listed.snapshot.key
     return ModelCard(
-        name=key.name,
+        name=listed.alias or key.name,
+        root=listed.alias and key.name,
         source=key.source,
         shadowed=listed.shadowed,
         revision=key.revision,
@@ -93,6 +107,51 @@ def info(
         },
         libraries=libraries(),
     )
+
+
+def cache_status(
+    config: Config,
+    chosen: Registered,
+    backend: Backend,
+    cache: ModelCache,
+    *,
+    now: float,
+    wall: float,
+) -> CacheStatus:
+    """The cache at a glance; `now` is of the monotonic clock, `wall` Unix seconds."""
+    shared = ("safety_margin_gb", "keep_alive", "pinned")
+    settings = {name: getattr(config.cache, name) for name in shared}
+    return CacheStatus(
+        strategy=config.cache.strategy,
+        settings=settings | structs.asdict(chosen.config),
+        device=backend.device,
+        memory=cache.memory(),
+        models=[_resident_info(r, backend, now, wall) for r in cache.residents()],
+        counters=cache.tally,
+    )
+
+
+def _resident_info(resident: Resident, backend: Backend, now: float, wall: float) -> ResidentInfo:
+    key = resident.snapshot.key
+    return ResidentInfo(
+        tag=key.name,
+        revision=key.revision,
+        source=key.source,
+        device=backend.device,
+        dtype=backend.dtype,
+        bytes=resident.need.weights,
+        state=STATES[resident.state],
+        leases=resident.leases,
+        requests=resident.requests,
+        last_used=round(wall - (now - resident.last_used), 3),
+        load_seconds=round(resident.load_seconds, 3),
+        pinned=resident.pinned,
+    )
+
+
+def engine() -> str:
+    """What the cost of a load depends on, beside the device."""
+    return f"torch {_version('torch')}, transformers {_version('transformers')}"
 
 
 def libraries() -> Mapping[str, str]:

@@ -1,7 +1,6 @@
 """Everything but HTTP: builds the parts, starts them in order, unwinds them in reverse."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -10,37 +9,52 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import anyio
+from msgspec import structs
 
 from embedwell import report
 from embedwell.batching.batcher import Batcher
 from embedwell.cache.model_cache import ModelCache
+from embedwell.cache.naming import named
+from embedwell.catalog import build_sources, make_store
+from embedwell.config.durations import seconds
 from embedwell.config.schema import Config, Server
 from embedwell.embedder import RequestPath
-from embedwell.errors import EmbedwellError
 from embedwell.events import Events
-from embedwell.interfaces.caches import CacheStrategy, Need
-from embedwell.interfaces.encoders import Backend, Encoder
-from embedwell.interfaces.events import Event
-from embedwell.interfaces.models import ModelRef, Snapshot, Source
+from embedwell.interfaces.caches import CacheStrategy
+from embedwell.interfaces.encoders import Backend
+from embedwell.interfaces.events import Embedded, Event
+from embedwell.interfaces.models import ModelKey, ModelRef
 from embedwell.interfaces.plugins import Plugin
 from embedwell.interfaces.routes import Mount, Route
 from embedwell.interfaces.services import BaseServices, Listed, Services
-from embedwell.interfaces.status import Info, ModelCard, PluginInfo, Readiness
+from embedwell.interfaces.status import (
+    CacheStatus,
+    Cleared,
+    Deleted,
+    Info,
+    ModelCard,
+    PluginInfo,
+    Readiness,
+    Warming,
+)
+from embedwell.interfaces.tasks import Task
 from embedwell.loader import Plugins, build
+from embedwell.loads import BackendLoader
 from embedwell.models import manifest as manifest_reader
 from embedwell.models import tag as tags
+from embedwell.models.aliases import settle
+from embedwell.models.holds import Holds
 from embedwell.models.manifests import Manifests
 from embedwell.models.registry import SourceRegistry
+from embedwell.preload import Preloader
+from embedwell.state.opened import State
 from embedwell.tasks.runner import TaskRunner
 from embedwell.tasks.threads import BoundedThreads
 from embedwell.tokenization.tokenizers import Tokenizers
-
-log = logging.getLogger("embedwell.runtime")
+from embedwell.warmup import Warmup
 
 THREADS = 8  # for sources, tokenising and files; each device has its own
-LOADS = 2  # models that load at once
-PROOF_SECONDS = 2.0  # that /ready waits for the device
+MOST_USED = 100  # models that a preload without names tries
 
 
 class Runtime:
@@ -65,7 +79,7 @@ class Runtime:
         self._events = Events()
         self.emit: Callable[[Event], None] = self._events.emit
         self._backend = backend or _make_backend(config)
-        chosen = plugins.strategy(config.cache.strategy)
+        chosen = self._chosen = plugins.strategy(config.cache.strategy)
         self._strategy: CacheStrategy = build(
             f"cache strategy {chosen.spec.name}",
             chosen.origin,
@@ -73,6 +87,7 @@ class Runtime:
         )
         self._stack = AsyncExitStack()
         self._draining = False
+        self._settled = settle(config)
         self.plugins: Sequence[tuple[str, Plugin]] = ()
         self.routes: Sequence[Route | Mount] = ()
 
@@ -93,21 +108,48 @@ class Runtime:
         await self._stack.aclose()
 
     async def _start(self) -> None:
-        self.tasks = TaskRunner(self.emit, self.clock, self._wall)
-        self._stack.push_async_callback(self.tasks.aclose)
         self._threads = BoundedThreads(THREADS)
+        await self._threads.run(self.data_dir.mkdir, mode=0o700, parents=True, exist_ok=True)
+        await self._open_state()
+        await self._open_store()
         self._manifests = Manifests(self._threads, manifest_reader.read)
         self._stack.push_async_callback(self._manifests.aclose)
         sources = build_sources(self._plugins, self.config, self._base_services)
-        self.registry = SourceRegistry(sources, self.tasks, self.config.sources, self.clock)
+        self.registry = SourceRegistry(
+            sources,
+            self.tasks,
+            self.config.sources,
+            self.clock,
+            aliases=self._settled.aliases,
+            hold=self._holds.hold,
+            listed=self.counters.seen,
+            found=lambda key: self.cache.revive([key]),
+        )
         self._stack.push_async_callback(self.registry.aclose)
         self._source_names = [name for name, _ in sources]
         self._build_path()
+        self.preloader = Preloader(self.registry, self.cache, self.tasks, self._backend.dtype)
         await self._build_plugins()
         own = [route for _, source in sources for route in source.routes()]
         self.routes = [*own, *(route for _, plugin in self.plugins for route in plugin.routes())]
-        self._warming = asyncio.get_running_loop().create_task(self._warm())
-        self._stack.push_async_callback(self._stop_warming)
+        self._warmup = Warmup(self._backend, self.registry, self._manifests, self.batcher)
+        self._stack.push_async_callback(self._warmup.aclose)
+        if self._settled.preload:
+            self.preloader.start(self._settled.preload)
+
+    async def _open_state(self) -> None:
+        state = await State.open(self.data_dir / "state.sqlite3", self._wall)
+        self._stack.push_async_callback(state.aclose)
+        self.counters, self._costs = state.counters, state.costs
+        self._events.add("counters", self._count)
+        self.tasks = TaskRunner(self.emit, self.clock, self._wall, journal=state.journal)
+        self._stack.push_async_callback(self.tasks.aclose)
+
+    async def _open_store(self) -> None:
+        self._holds = Holds()
+        self._store = make_store(self.config, self._threads, self._holds, self._changed, self._wall)
+        await self._store.open()
+        self._stack.push_async_callback(self._store.aclose)
 
     def _build_path(self) -> None:
         self.batcher = Batcher(
@@ -120,14 +162,16 @@ class Runtime:
         )
         self._stack.push_async_callback(self.batcher.aclose)
         self.cache = ModelCache(
-            _BackendLoader(self._backend, self._manifests),
+            BackendLoader(self._backend, self._manifests, self._costs, engine=report.engine()),
             self._strategy,
             self._backend.memory,
             safety=round(self.config.cache.safety_margin_gb * 1e9),
             emit=self.emit,
             clock=self.clock,
             wall=self._wall,
-            wish=self._preload,
+            wish=self._wish,
+            pinned=self._pinned,
+            keep_alive=seconds(self.config.cache.keep_alive),
         )
         self._stack.push_async_callback(self.cache.aclose)
         tokenizers = Tokenizers(self._threads)
@@ -148,22 +192,29 @@ class Runtime:
     def _base_services(self, name: str) -> BaseServices:
         return BaseServices(
             folder=self.data_dir / name,
+            store=self._store,
             tasks=self.tasks,
             threads=self._threads,
+            changed=self._changed,
             emit=self.emit,
             clock=self.clock,
         )
+
+    def _changed(self, keys: Sequence[ModelKey]) -> None:
+        """New requests ask the sources again, and what is loaded leaves after its requests."""
+        self.registry.invalidate()
+        self.cache.retire(keys)
+
+    def _count(self, event: Event) -> None:
+        if isinstance(event, Embedded) and event.known:
+            self.counters.count(event.model)
 
     async def _build_plugins(self) -> None:
         built: list[tuple[str, Plugin]] = []
         for item in sorted(self._plugins.plugins, key=lambda item: str(item.spec.name)):
             base = self._base_services(item.spec.name)
             services = Services(
-                folder=base.folder,
-                tasks=base.tasks,
-                threads=base.threads,
-                emit=base.emit,
-                clock=base.clock,
+                **structs.asdict(base),
                 embedder=self.embedder,
                 registry=self.registry,
                 status=self.status,
@@ -178,30 +229,11 @@ class Runtime:
             built.append((item.spec.name, plugin))
         self.plugins = built
 
-    async def _warm(self) -> None:
-        """Import what the local models need, and prove the device, before the first /ready."""
-        kinds = set()
-        for listed in await self.registry.models():
-            try:
-                kinds.add((await self._manifests.of(listed.snapshot)).model_type)
-            except EmbedwellError as error:
-                log.warning("%s cannot be served: %s", listed.snapshot.key.name, error.message)
-        await BoundedThreads(1).run(self._backend.warm, sorted(kinds))
-        await self.batcher.prove()
+    def _pinned(self, key: ModelKey) -> bool:
+        return named(key, map(self.registry.canonical, self._settled.pinned))
 
-    async def _stop_warming(self) -> None:
-        self._warming.cancel()
-        await asyncio.wait([self._warming])
-
-    def _preload(self, tag: str) -> None:
-        async def run(progress: object) -> None:
-            async with (
-                self.registry.open(tags.parse(tag)) as snapshot,
-                self.cache.lease(snapshot, self._backend.dtype, demand=False),
-            ):
-                pass
-
-        self.tasks.start("preload", tag, run)
+    def _wish(self, tag: str) -> None:
+        self.preloader.start([tags.parse(tag)])
 
     def observe(self, name: str, observer: Callable[[Event], None]) -> None:
         """Call it for every event from now on, on the loop."""
@@ -228,6 +260,38 @@ class Runtime:
     def parse_tag(self, text: str) -> ModelRef:
         """Raises Invalid."""
         return tags.parse(text)
+
+    def canonical(self, ref: ModelRef) -> str:
+        """The name that a tag is counted under."""
+        return self.registry.canonical(ref).name
+
+    async def delete(self, ref: ModelRef) -> Deleted:
+        """Raises ModelNotFound, ReadOnly, SourceError."""
+        key = await self.registry.delete(ref)
+        busy = any(r.snapshot.key == key and r.leases for r in self.cache.residents())
+        return Deleted(
+            model=key.name,
+            revision=key.revision,
+            source=key.source,
+            state="draining" if busy else "deleted",
+        )
+
+    async def preload(
+        self, refs: Sequence[ModelRef] | None, most: int | None
+    ) -> tuple[Task, Sequence[Warming]]:
+        """Raises SourceError; `refs` None takes the most used models."""
+        if refs is None:
+            refs = [tags.parse(tag) for tag in self.counters.most_used(MOST_USED)]
+        return await self.preloader.ask(refs, most)
+
+    def cache_status(self) -> CacheStatus:
+        """The loaded models and the device's memory."""
+        times = {"now": self.clock(), "wall": self._wall()}
+        return report.cache_status(self.config, self._chosen, self._backend, self.cache, **times)
+
+    async def clear(self, refs: Sequence[ModelRef] | None) -> Cleared:
+        """Unload these, or all: idle ones now, leased ones when their requests end."""
+        return await self.cache.clear(refs and [self.registry.canonical(ref) for ref in refs])
 
     async def card(self, listed: Listed) -> ModelCard:
         """A model's row in the listing."""
@@ -257,30 +321,13 @@ class Runtime:
 
     async def warmed(self) -> None:
         """Returns once the first request could be served; raises what stood in its way."""
-        await asyncio.shield(self._warming)
+        await self._warmup.done()
 
     async def ready(self) -> Readiness:
-        """Asks the device for a small product unless the last attempt succeeded."""
+        """Whether a request would be served now, and if not why."""
         if self._draining:
             return Readiness(False, "the server is stopping")
-        if self.batcher.fatal.done():
-            return Readiness(False, self.batcher.fatal.result())
-        if not self._warming.done():
-            return Readiness(False, "the engine is starting")
-        if self._warming.cancelled() or self._warming.exception() is not None:
-            return Readiness(False, "the engine could not be started")
-        return await self._proven()
-
-    async def _proven(self) -> Readiness:
-        if not self.batcher.proven:
-            with anyio.move_on_after(PROOF_SECONDS) as scope:
-                try:
-                    await self.batcher.prove()
-                except EmbedwellError as error:
-                    return Readiness(False, error.message)
-            if scope.cancelled_caught:
-                return Readiness(False, "the device does not answer")
-        return Readiness(True)
+        return await self._warmup.ready()
 
     async def fatal(self) -> str:
         """Returns, with the reason, when the process should end for its supervisor."""
@@ -293,71 +340,8 @@ class Runtime:
             self._stopping = asyncio.get_running_loop().create_task(self.tasks.aclose())
 
 
-class _BackendLoader:
-    """The cache's loads, in threads of their own: a slow one stops no batch."""
-
-    def __init__(self, backend: Backend, manifests: Manifests) -> None:
-        self._backend = backend
-        self._manifests = manifests
-        self._threads = BoundedThreads(LOADS)
-        self._unloading = BoundedThreads(1)  # or loads that hang would keep models from leaving
-
-    async def estimate(self, snapshot: Snapshot) -> Need:
-        return self._backend.estimate(await self._manifests.of(snapshot))
-
-    async def load(self, snapshot: Snapshot) -> Encoder:
-        manifest = await self._manifests.of(snapshot)
-        return await self._threads.run(self._backend.load, snapshot.path, manifest)
-
-    async def unload(self, encoder: Encoder) -> None:
-        await self._unloading.run(self._close, encoder)
-
-    def _close(self, encoder: Encoder) -> None:
-        encoder.close()
-        self._backend.forget()
-
-
 def _make_backend(config: Config) -> Backend:
     from embedwell.engine import backends
 
     engine = config.engine
     return backends.create(engine.device, engine.dtype, engine.threads)
-
-
-def build_sources(
-    plugins: Plugins, config: Config, services: Callable[[str], BaseServices]
-) -> list[tuple[str, Source]]:
-    """The sources in the order in which they are asked; raises PluginError, ConfigurationError."""
-    built: list[tuple[str, Source]] = []
-    for item in plugins.source_chain(config.sources.order):
-        name = item.spec.name
-        source: Source = build(
-            f"source {name}",
-            item.origin,
-            partial(item.spec.build, item.config, services(name)),
-        )
-        built.append((name, source))
-    return built
-
-
-async def list_models(config: Config, plugins: Plugins) -> Sequence[ModelCard]:
-    """The local models as the server would list them; needs no device and no lock."""
-    events = Events()
-    tasks = TaskRunner(events.emit, time.monotonic, time.time)
-    threads = BoundedThreads(THREADS)
-
-    def services(name: str) -> BaseServices:
-        folder = Path(config.server.data_dir) / name
-        return BaseServices(
-            folder=folder, tasks=tasks, threads=threads, emit=events.emit, clock=time.monotonic
-        )
-
-    sources = build_sources(plugins, config, services)
-    registry = SourceRegistry(sources, tasks, config.sources, time.monotonic)
-    manifests = Manifests(threads, manifest_reader.read)
-    try:
-        return [await report.card(listed, manifests) for listed in await registry.models()]
-    finally:
-        await registry.aclose()
-        await manifests.aclose()
-        await tasks.aclose()

@@ -3,92 +3,25 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from embedwell.cache.model_cache import ModelCache
 from embedwell.cache.resident import Lease
 from embedwell.errors import Draining, EmbedwellError, InvalidModel, ModelError, OutOfMemory
 from embedwell.interfaces.caches import (
     Admit,
     CacheState,
-    CacheStrategy,
     Decision,
     Need,
     Review,
     Wanted,
 )
-from embedwell.interfaces.encoders import DeviceOutOfMemory, Encoder
-from embedwell.interfaces.events import Event, LoadFailed, ModelEvicted, ModelLoaded
-from embedwell.interfaces.models import ModelKey, Snapshot
-from embedwell.testing import FakeClock, FakeEncoder, FakeMemory
+from embedwell.interfaces.encoders import DeviceOutOfMemory
+from embedwell.interfaces.events import LoadFailed, ModelEvicted, ModelLoaded
+from embedwell.testing import FakeEncoder
 from embedwell_cache_fixed.strategy import Config, FixedSize
-
-
-def snapshot(name: str) -> Snapshot:
-    return Snapshot(Path("/nowhere") / name, ModelKey("test", name, "1"), name)
-
-
-class Loader:
-    """Loads at once, or when `gate` opens; sizes and failures by name."""
-
-    def __init__(self, memory: FakeMemory) -> None:
-        self.memory = memory
-        self.needs: dict[str, Need] = {}
-        self.measured: dict[str, Need] = {}
-        self.failures: dict[str, list[BaseException]] = {}
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.loads: list[str] = []
-        self.unloads = 0
-
-    async def estimate(self, snapshot: Snapshot) -> Need:
-        return self.needs.get(snapshot.key.name, Need(10, 2))
-
-    async def load(self, snapshot: Snapshot) -> Encoder:
-        name = snapshot.key.name
-        self.loads.append(name)
-        await self.gate.wait()
-        if self.failures.get(name):
-            raise self.failures[name].pop(0)
-        need = self.measured.get(name) or await self.estimate(snapshot)
-        self.memory.taken += need.weights
-        return FakeEncoder(need=need)
-
-    async def unload(self, encoder: Encoder) -> None:
-        await asyncio.sleep(0)
-        encoder.close()
-        self.unloads += 1
-        self.memory.taken -= encoder.facts.need.weights
-
-
-class Bench:
-    def __init__(
-        self, max_models: int = 2, total: int = 100, strategy: CacheStrategy | None = None
-    ) -> None:
-        self.memory = FakeMemory(total)
-        self.loader = Loader(self.memory)
-        self.clock = FakeClock()
-        self.events: list[Event] = []
-        strategy = strategy or FixedSize(Config(max_models=max_models))
-        self.cache = ModelCache(
-            self.loader,
-            strategy,
-            self.memory,
-            safety=0,
-            emit=self.events.append,
-            clock=self.clock,
-            wall=self.clock,
-        )
-
-    async def use(self, name: str) -> None:
-        self.clock.now += 1
-        async with self.cache.lease(snapshot(name), "float32"):
-            pass
-
-    def states(self) -> dict[str, str]:
-        return {r.tag: r.state.value for r in self.cache.residents()}
+from tests.core.cache.cache_bench import Bench, settled, snapshot
+from tests.core.cache.fake_time import fake_time
 
 
 @pytest.fixture
@@ -96,11 +29,6 @@ async def bench() -> AsyncIterator[Bench]:
     made = Bench()
     yield made
     await made.cache.aclose()
-
-
-async def settled() -> None:
-    for _ in range(30):
-        await asyncio.sleep(0)
 
 
 async def test_least_recently_used_leaves(bench: Bench) -> None:
@@ -333,40 +261,33 @@ async def test_closing_tells_everyone_who_waits() -> None:
             await bench.use("A")
 
 
+@fake_time
 async def test_random_use_keeps_the_ledger() -> None:
     for seed in range(40):
         dice = random.Random(seed)
-        bench = Bench(max_models=dice.randrange(1, 5))
-        names = "ABCDEFGH"
-        bench.loader.needs = {n: Need(dice.randrange(5, 60), dice.randrange(1, 20)) for n in names}
-        bench.loader.measured = {
-            n: Need(max(1, need.weights + dice.randrange(-3, 4)), need.peak)
-            for n, need in bench.loader.needs.items()
-        }
+        async with Bench(max_models=dice.randrange(1, 5)) as bench:
+            needs = {n: Need(dice.randrange(5, 60), dice.randrange(1, 20)) for n in "ABCDEFGH"}
+            bench.loader.needs = needs
+            bench.loader.measured = {
+                n: Need(max(1, need.weights + dice.randrange(-3, 4)), need.peak)
+                for n, need in needs.items()
+            }
+            await asyncio.gather(*(random_client(bench, dice) for _ in range(6)))
+            assert all(r.leases == 0 for r in bench.cache.residents())
 
-        async def client(bench: Bench, dice: random.Random) -> None:
-            for _ in range(10):
-                name = dice.choice("ABCDEFGH")
-                try:
-                    async with bench.cache.lease(snapshot(name), "float32") as lease:
-                        assert isinstance(lease.encoder, FakeEncoder)
-                        for _ in range(dice.randrange(5)):
-                            await asyncio.sleep(0)
-                            assert not lease.encoder.closed
-                            held = [r for r in bench.cache.residents() if r.encoder is not None]
-                            peak = max(r.need.peak for r in held)
-                            assert sum(r.need.weights for r in held) + peak <= 100
-                except OutOfMemory:
-                    pass
-                bench.clock.now += dice.random() * 5
-                bench.cache.poke()
-                if dice.random() < 0.2:
-                    bench.memory.others = dice.choice([0, 0, 10, 30])
 
-        clients = [asyncio.create_task(client(bench, dice)) for _ in range(6)]
-        done, pending = await asyncio.wait(clients, timeout=20)
-        assert not pending, f"somebody was left waiting (seed {seed})"
-        for task in done:
-            task.result()
-        assert all(r.leases == 0 for r in bench.cache.residents())
-        await bench.cache.aclose()
+async def random_client(bench: Bench, dice: random.Random) -> None:
+    for _ in range(10):
+        try:
+            async with bench.cache.lease(snapshot(dice.choice("ABCDEFGH")), "float32") as lease:
+                assert isinstance(lease.encoder, FakeEncoder)
+                for _ in range(dice.randrange(5)):
+                    await asyncio.sleep(dice.random())
+                    assert not lease.encoder.closed
+                    held = [r for r in bench.cache.residents() if r.encoder is not None]
+                    peak = max(r.need.peak for r in held)
+                    assert sum(r.need.weights for r in held) + peak <= 100
+        except OutOfMemory:
+            await asyncio.sleep(1)
+        if dice.random() < 0.2:
+            bench.memory.others = dice.choice([0, 0, 10, 30])

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
+from embedwell.config.durations import seconds
 from embedwell.config.load import load
 from embedwell.config.schema import Config
 from embedwell.config.secrets import Secret
@@ -205,3 +206,31 @@ def test_a_variable_at_fault_is_named() -> None:
 def test_choices_are_listed(tmp_path: Path) -> None:
     (reason,) = reasons(write(tmp_path, "[engine]\ndtype = 'int3'\n"))
     assert reason == "engine.dtype: expected auto or float32, got 'int3'"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("forever", None), ("90", 90), ("90s", 90), ("10m", 600), ("12h", 43_200), ("7d", 604_800)],
+)
+def test_durations(text: str, expected: float | None) -> None:
+    assert (
+        seconds(load(None, {"EMBEDWELL_CACHE__KEEP_ALIVE": text}, {}).cache.keep_alive) == expected
+    )
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1s", "1.5h", "1w", "9999999d"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"cache\.keep_alive"):
+        load(None, {}, {"cache.keep_alive": text})
+
+
+def test_aliases_are_a_table_of_texts(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[aliases]\n"text-embedding-3-small" = "owner/name"\n')
+    assert load(path, {}, {}).aliases == {"text-embedding-3-small": "owner/name"}
+    path.write_text("[aliases]\na = 5\n")
+    with pytest.raises(ConfigurationError, match="expected a tag, got 5"):
+        load(path, {}, {})
+    path.write_text('aliases = "a"\n')
+    with pytest.raises(ConfigurationError, match="expected a table"):
+        load(path, {}, {})

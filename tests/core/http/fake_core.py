@@ -1,7 +1,7 @@
 """The runtime as HTTP sees it, without one: two-dimensional vectors and a single model."""
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from embedwell.interfaces.plugins import Plugin
 from embedwell.interfaces.routes import Access, Handler, Mount, Reply, Request, Route
 from embedwell.interfaces.services import Listed
 from embedwell.interfaces.status import Info, ModelCard, PluginInfo, Readiness
+from embedwell.tasks.runner import TaskRunner
+from embedwell.testing import FakeClock
 
 TAG = "owner/model"
 
@@ -59,6 +61,16 @@ class FakeEmbedder:
         return Embeddings(rows, 3 * len(rows), self.truncated, timings, TAG)
 
 
+class FakeCounters:
+    """`found` is what it knows."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Mapping[str, int]] = {}
+
+    def days(self, tag: str) -> Mapping[str, int] | None:
+        return self.found.get(tag)
+
+
 class FakeCore:
     def __init__(self, *routes: Route | Mount, server: Server | None = None) -> None:
         self.server = server or Server()
@@ -72,11 +84,17 @@ class FakeCore:
         ticks = itertools.count()
         self.clock: Callable[[], float] = lambda: next(ticks) / 1000
         self.readiness = Readiness(True)
+        self.tasks = TaskRunner(self.events.append, FakeClock(), FakeClock())
+        self.counters = FakeCounters()
+        self.aliases: dict[str, str] = {}
 
     def parse_tag(self, text: str) -> ModelRef:
         if not text or " " in text:
             raise Invalid("Invalid value for model: not a tag", param="model")
         return ModelRef(text)
+
+    def canonical(self, ref: ModelRef) -> str:
+        return self.aliases.get(ref.name, ref.name)
 
     async def card(self, listed: Listed) -> ModelCard:
         return ModelCard(

@@ -18,8 +18,8 @@ from tests.core.http.http_driver import ask, get, scope_of
 @pytest.fixture
 def app() -> App:
     return app_of(
-        route(ok, path="/tasks/<id>"),
-        route(ok, "DELETE", path="/tasks/<id>"),
+        route(ok, path="/jobs/<id>"),
+        route(ok, "DELETE", path="/jobs/<id>"),
         route(ok, path="/counter/<tag>"),
         route(ok, path="/counter/<tag>/days/<day>"),
         route(ok, path="/counter/all"),
@@ -29,16 +29,16 @@ def app() -> App:
 @pytest.mark.parametrize(
     ("path", "args"),
     [
-        ("/tasks/7", {"id": "7"}),
-        ("/tasks/7/", {"id": "7"}),
-        ("/tasks/a%20b", {"id": "a b"}),
+        ("/jobs/7", {"id": "7"}),
+        ("/jobs/7/", {"id": "7"}),
+        ("/jobs/a%20b", {"id": "a b"}),
         ("/counter/model", {"tag": "model"}),
         ("/counter/owner/model", {"tag": "owner/model"}),
         ("/counter/owner%2Fmodel", {"tag": "owner/model"}),
         ("/counter/owner%2fmodel@v/1/", {"tag": "owner/model@v/1"}),
         ("/counter/owner/model/days/3", {"tag": "owner/model", "day": "3"}),
         ("/counter/all", {}),
-        ("http://evil.example/tasks/7", {"id": "7"}),
+        ("http://evil.example/jobs/7", {"id": "7"}),
     ],
 )
 async def test_paths_reach_their_route(app: App, path: str, args: Mapping[str, str]) -> None:
@@ -62,7 +62,7 @@ async def test_a_slash_in_a_tag_may_be_escaped(app: App) -> None:
         "/models/owner%2F",
         "/models/a%2F%2Fb",
         "/v1/health",
-        "/tasks",
+        "/jobs",
         "/Health",
         "health",
         "*",
@@ -78,7 +78,7 @@ async def test_other_paths_are_not_found(app: App, path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("/tasks/a%2Fb", "an encoded slash outside of a model's tag"),
+        ("/jobs/a%2Fb", "an encoded slash outside of a model's tag"),
         ("/v1%2Fembeddings", "an encoded slash outside of a model's tag"),
         ("/models/%252e", "an encoded %, NUL or control character"),
         ("/models/%00", "an encoded %, NUL or control character"),
@@ -113,7 +113,7 @@ async def test_no_path_whatever_is_a_server_error(rest: bytes) -> None:
     [
         ("GET", "/embeddings", "POST"),
         ("POST", "/health", "GET, HEAD"),
-        ("PUT", "/tasks/1", "DELETE, GET, HEAD"),
+        ("PUT", "/jobs/1", "DELETE, GET, HEAD"),
         ("PATCH", "/models/upload", "GET, HEAD, POST, PUT"),
         ("DELETE", "/models/owner/model", "GET, HEAD"),
         ("OPTIONS", "/v1/models", "GET, HEAD"),

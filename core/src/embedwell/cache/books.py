@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 
 from embedwell.cache import ledger
+from embedwell.cache.rates import Rates, half_life_of
 from embedwell.cache.resident import Resident
 from embedwell.cache.states import HOLDING, LOADED, State
+from embedwell.cache.wishes import modest
 from embedwell.interfaces.caches import (
     Admit,
     CacheState,
@@ -18,8 +19,13 @@ from embedwell.interfaces.caches import (
     Wanted,
 )
 from embedwell.interfaces.encoders import DeviceMemory, Memory
+from embedwell.interfaces.status import MemoryInfo
 
 log = logging.getLogger("embedwell.cache")
+
+LATE = 2.0  # seconds in which a device may still give back what an unload freed
+AGAIN = 0.25  # seconds until it is measured again meanwhile
+SOON = 5.0  # seconds until a request may try a device again that could not be measured
 
 
 class Books:
@@ -35,6 +41,8 @@ class Books:
         wall: Callable[[], float],
     ) -> None:
         self.residents: dict[str, Resident] = {}
+        self.rates = Rates(half_life_of(strategy))
+        self.leaking: dict[int, int] = {}  # bytes whose unload did not end, by its number
         self._strategy = strategy
         self._memory = memory
         self._safety = safety
@@ -42,38 +50,75 @@ class Books:
         self._wall = wall
         self._measured = Memory(0, 0)
         self._others = 0
+        self._freed_at = float("-inf")
+        self._warned = False
 
     def state(self, without: Resident | None = None) -> CacheState:
         """What a strategy sees; `without` leaves one out that is asked for."""
         now = self._clock()
         residents = self.residents.values()
-        entries = [r.entry(now) for r in residents if r.state in HOLDING and r is not without]
+        entries = [
+            r.entry(now, self.rates.of(r.key, now))
+            for r in residents
+            if r.state in HOLDING and r is not without
+        ]
         waiting = [r.wanted() for r in residents if r.admitted is not None]
         return CacheState(self.budget(), tuple(entries), tuple(waiting), now, self._wall())
 
     def budget(self) -> int:
-        """Bytes that models may take, net of what others use and of the safety margin."""
-        with suppress(OSError):
-            self._measured = self._memory.measure()
-        residents = self.residents.values()
-        if not {r.state for r in residents} & {State.LOADING, State.UNLOADING}:
+        """Bytes that models may take, net of what others use, leaks and the safety margin."""
+        self._measure()
+        lost = sum(self.leaking.values())
+        if self.quiet:
             # While one loads or leaves, half of a model is in `free`.
-            loaded = ledger.held(r.need for r in residents if r.state in LOADED)
-            self._others = ledger.others(self._measured, loaded)
-        return ledger.budget(self._measured, self._others, self._safety)
+            loaded = ledger.held(r.need for r in self.residents.values() if r.state in LOADED)
+            self._others = ledger.others(self._measured, loaded + lost)
+        return ledger.budget(self._measured, self._others + lost, self._safety)
+
+    def _measure(self) -> None:
+        try:
+            self._measured = self._memory.measure()
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                log.error(
+                    "the device's memory cannot be measured, the last value stands: %s", error
+                )
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing loads or leaves."""
+        moving = (State.LOADING, State.UNLOADING)
+        return not any(r.state in moving for r in self.residents.values())
 
     @property
     def ever(self) -> int:
         """The budget if nobody else used the device."""
         return self._measured.total - self._safety
 
+    def freed(self) -> None:
+        """An unload ended just now; the device may show it a moment later."""
+        self._freed_at = self._clock()
+
+    @property
+    def _late(self) -> bool:
+        return self._clock() < self._freed_at + LATE
+
     def ask(self, wanted: Wanted, state: CacheState) -> Decision:
-        """The strategy's decision; what can never fit, and what does not, is decided here.
+        """The strategy's decision, held to what no strategy may do.
 
         A Refuse without a reason is for a model larger than the whole budget.
         """
-        if wanted.need.weights + wanted.need.peak > state.budget:
-            return Refuse("")
+        if not self._measured.total:
+            return Refuse("the device's memory cannot be measured", SOON)
+        need = wanted.need.weights + wanted.need.peak
+        if need <= state.budget:
+            return modest(self._decide(wanted, state), wanted, state)
+        if need <= self.ever and self._late:
+            return Wait("memory is on its way back", until=state.now + AGAIN)
+        return Refuse("")
+
+    def _decide(self, wanted: Wanted, state: CacheState) -> Decision:
         decision = self._strategy.decide(wanted, state)
         if decision == Admit() and state.free_with(wanted.need) < 0:
             log.error("the cache strategy admitted %s beyond the budget", wanted.tag)
@@ -84,7 +129,22 @@ class Books:
         """What the strategy wants unasked."""
         return self._strategy.review(self.state())
 
+    def surplus(self) -> list[Resident]:
+        """Idle models that must go because others took their memory."""
+        if not self.quiet:
+            return []
+        state = self.state()
+        return [] if self._late else self.evictable(ledger.surplus(state))
+
     def evictable(self, keys: Iterable[str]) -> list[Resident]:
         """Those of these that may go now; a strategy that names others is overruled."""
         found = [self.residents[key] for key in dict.fromkeys(keys) if key in self.residents]
         return [resident for resident in found if resident.evictable]
+
+    def memory(self) -> MemoryInfo:
+        """The device as measured now, and what is set aside for models."""
+        self._measure()
+        needs = [r.need for r in self.residents.values() if r.state in HOLDING]
+        total, free = self._measured.total, self._measured.free
+        reserved = ledger.reserved(needs) + sum(self.leaking.values())
+        return MemoryInfo(total=total, used=total - free, free=free, reserved=reserved)

@@ -4,7 +4,7 @@ import logging
 from typing import Protocol
 
 from embedwell.errors import EmbedwellError, ModelError, OutOfMemory
-from embedwell.interfaces.caches import Need
+from embedwell.interfaces.caches import Estimate, Need
 from embedwell.interfaces.encoders import DeviceOutOfMemory, Encoder
 from embedwell.interfaces.models import Snapshot
 
@@ -16,7 +16,7 @@ BACK_OFF = (1.0, 60.0)  # seconds after the first failure, and at most
 class Loader(Protocol):
     """Does the blocking work in threads of its own."""
 
-    async def estimate(self, snapshot: Snapshot) -> Need: ...
+    async def estimate(self, snapshot: Snapshot) -> Estimate: ...
 
     async def load(self, snapshot: Snapshot) -> Encoder: ...
 

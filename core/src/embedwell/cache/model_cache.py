@@ -2,32 +2,35 @@
 
 import asyncio
 import copy
-import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
+from embedwell.cache.asking import Asking
 from embedwell.cache.books import Books
-from embedwell.cache.loading import Loader, too_large
+from embedwell.cache.leaving import Leaving
+from embedwell.cache.loading import Loader
+from embedwell.cache.naming import named
 from embedwell.cache.owner import Owner
 from embedwell.cache.resident import Lease, Resident
 from embedwell.cache.states import State
-from embedwell.cache.waiting import next_up
-from embedwell.errors import Draining, ModelError, OutOfMemory
-from embedwell.interfaces.caches import Admit, CacheStrategy, Refuse, Wait, Wanted
-from embedwell.interfaces.encoders import DeviceMemory
-from embedwell.interfaces.events import Event, ModelEvicted
-from embedwell.interfaces.models import Snapshot
+from embedwell.cache.tally import Tally
+from embedwell.errors import Draining
+from embedwell.interfaces.caches import CacheStrategy
+from embedwell.interfaces.encoders import DeviceMemory, Encoder
+from embedwell.interfaces.events import Event
+from embedwell.interfaces.models import ModelKey, ModelRef, Snapshot
+from embedwell.interfaces.status import CacheCounters, Cleared, MemoryInfo
 
-log = logging.getLogger("embedwell.cache")
-
-PATIENCE = 30.0  # seconds a model waits before no other is asked for
-SOONEST = 0.01  # seconds: an `until` that has passed must not ask again at once, for ever
 MAX_FAILED = 1000  # models whose last failure is remembered
 
 
 class ModelCache:
-    """Loads and evicts as the strategy decides; create and use it on the event loop."""
+    """Loads and evicts as the strategy decides; create and use it on the event loop.
+
+    `keep_alive` is in seconds, None for ever; `pinned` is asked when a model comes, and what it
+    names never leaves but by `clear` and `retire`. Raises PluginError for a strategy whose
+    `half_life` is no number of seconds.
+    """
 
     def __init__(
         self,
@@ -40,17 +43,28 @@ class ModelCache:
         clock: Callable[[], float],
         wall: Callable[[], float],
         wish: Callable[[str], None] = lambda tag: None,
+        pinned: Callable[[ModelKey], bool] = lambda key: False,
+        keep_alive: float | None = None,
     ) -> None:
         self._loader = loader
-        self._books = Books(strategy, memory, safety=safety, clock=clock, wall=wall)
-        self._emit = emit
+        self._observer = emit
         self._clock = clock
-        self._wish = wish
+        self._pinned = pinned
+        self._tally = Tally()
+        self._books = Books(strategy, memory, safety=safety, clock=clock, wall=wall)
+        self._leaving = Leaving(
+            self._books,
+            loader,
+            emit=self._emit,
+            clock=clock,
+            changed=self.poke,
+            again=self._begin,
+        )
+        self._asking = Asking(
+            self._books, self._leaving, clock=clock, wish=wish, keep_alive=keep_alive
+        )
         self._loop = asyncio.get_running_loop()
         self._loads: set[asyncio.Task[None]] = set()
-        self._unloads: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._due = False
         self._closed = False
 
     @asynccontextmanager
@@ -60,10 +74,14 @@ class ModelCache:
         """The loaded model, held until the block is left; one load serves all who ask.
 
         Raises OutOfMemory, InvalidModel, ModelError; a failed load is not tried again for a
-        while, and who asks meanwhile gets the same error.
+        while, and who asks meanwhile gets the same error. Without `demand` it is a preload: it
+        costs no model that was used of late, and counts as no use.
         """
         resident = await self._acquire(f"{snapshot.key}#{dtype}", snapshot, demand)
-        resident.touch(self._clock())
+        if demand:
+            resident.requests += 1
+            self._books.rates.touch(resident.key, self._clock())
+        resident.last_used = self._clock()
         try:
             yield Lease(resident, self._release)
         finally:
@@ -73,34 +91,57 @@ class ModelCache:
         """All it knows of, for reports; read, never change."""
         return tuple(self._books.residents.values())
 
+    def memory(self) -> MemoryInfo:
+        """The device's bytes; reserved are those of models, the largest peak and leaks."""
+        return self._books.memory()
+
+    @property
+    def tally(self) -> CacheCounters:
+        """What happened since the start."""
+        return self._tally.counters()
+
+    async def clear(self, refs: Sequence[ModelRef] | None = None) -> Cleared:
+        """Unload the models of these names, pinned ones too; None means all.
+
+        Returns when the idle ones are gone. Leased ones take no new leases and leave after the
+        last; who asks for them meanwhile waits and gets them loaded afresh.
+        """
+        chosen = [r for r in self.residents() if refs is None or named(r.snapshot.key, refs)]
+        now, later = await self._leaving.clear(chosen)
+        return Cleared(cleared=_tags(now), draining=_tags(later))
+
+    def retire(self, keys: Sequence[ModelKey]) -> None:
+        """These are deleted or replaced: idle ones go, leased ones after their last lease.
+
+        A request that knew the model from before still gets it; then it leaves again.
+        """
+        self._leaving.retire(frozenset(keys))
+
+    def revive(self, keys: Sequence[ModelKey]) -> None:
+        """These were published again: they are retired no longer."""
+        self._leaving.revive(frozenset(keys))
+
     async def reclaim(self) -> None:
         """Evict every idle model and wait until they are gone."""
-        await self.make_room(self._books.evictable(self._books.residents), "memory is short")
-
-    async def make_room(self, victims: Sequence[Resident], reason: str) -> None:
-        """Evict these and wait until they, and any others that were leaving, are gone."""
-        self._evict(victims, reason)
-        if self._unloads:
-            await asyncio.wait(self._unloads)
+        victims = self._books.evictable(self._books.residents)
+        await self._leaving.make_room(victims, "memory is short")
 
     def poke(self) -> None:
         """Ask the strategy anew, once for all that changed in this turn of the loop."""
-        if not self._due:
-            self._due = True
-            self._loop.call_soon(self._consider)
+        self._asking.poke()
 
     async def aclose(self) -> None:
         """Fail who waits and stop; what is loaded goes with the process."""
-        self._closed = self._due = True  # nothing is considered any more
-        if self._timer is not None:
-            self._timer.cancel()
+        self._closed = True
+        self._asking.stop()
         for resident in self.residents():
             resident.refuse(Draining("The server is stopping", retry_after=1))
-        tasks = self._loads | self._unloads
-        for task in tasks:
+        loads = set(self._loads)
+        for task in loads:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await self._leaving.aclose()
+        if loads:
+            await asyncio.wait(loads)
 
     # Leases
 
@@ -109,16 +150,19 @@ class ModelCache:
         if self._closed:
             raise Draining("The server is stopping", retry_after=1)
         resident = self._books.residents.get(key)
+        ready = resident is not None and resident.state is State.READY
+        if demand:
+            self._tally.asked(ready)
         if resident is None:
-            resident = self._begin(Resident(key, snapshot, self._clock()))
+            pinned = self._pinned(snapshot.key)
+            resident = self._begin(Resident(key, snapshot, self._clock(), pinned))
         elif resident.state is State.FAILED:
             self._try_again(resident)
-        if resident.state is State.READY:
+        if ready:
             resident.leases += 1
             return resident
-        resident.demand = resident.demand or demand
         waiter: asyncio.Future[None] = self._loop.create_future()
-        resident.waiters.append(waiter)
+        resident.waiters[waiter] = demand
         try:
             await waiter
         except asyncio.CancelledError:
@@ -141,21 +185,24 @@ class ModelCache:
         resident.leases -= 1
         assert resident.leases >= 0
         resident.last_used = self._clock()
-        wanted = any(r.admitted is not None for r in self._books.residents.values())
-        if wanted and not resident.leases:
-            self.poke()
+        if not resident.leases and not self._closed:
+            self._asking.released(resident)
 
     # Loads
 
     def _begin(self, resident: Resident) -> Resident:
         self._drop_old_failures()
         self._books.residents[resident.key] = resident
+        self._leaving.begins(resident)
         owner = Owner(resident, self._loader, self._books, self, emit=self._emit, clock=self._clock)
-        self._own(self._loads, owner.run())
+        task = self._loop.create_task(owner.run())
+        self._loads.add(task)
+        task.add_done_callback(self._loads.discard)
+        task.add_done_callback(lambda _: self.poke())
         return resident
 
     def _drop_old_failures(self) -> None:
-        failed = [r for r in self._books.residents.values() if r.state is State.FAILED]
+        failed = [r for r in self.residents() if r.state is State.FAILED]
         for resident in failed[: max(0, len(failed) - MAX_FAILED)]:
             del self._books.residents[resident.key]
 
@@ -166,12 +213,6 @@ class ModelCache:
         resident.become(State.ABSENT)
         resident.since = self._clock()
         self._begin(resident)
-
-    def _own(self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        task.add_done_callback(lambda _: self.poke())
 
     async def admission(self, resident: Resident) -> None:
         """Returns once memory is reserved; raises OutOfMemory."""
@@ -184,108 +225,22 @@ class ModelCache:
         finally:
             resident.admitted = None
 
-    # Evictions
+    async def make_room(self, victims: Sequence[Resident], reason: str) -> None:
+        """Evict these and wait until they are gone."""
+        await self._leaving.make_room(victims, reason)
 
-    def _evict(self, residents: Sequence[Resident], reason: str) -> None:
-        for resident in residents:
-            resident.become(State.UNLOADING)
-            self._own(self._unloads, self._unload(resident, reason))
+    async def unload(self, encoder: Encoder, tag: str) -> None:
+        """Undo a load."""
+        await self._leaving.close(encoder, tag)
 
-    async def _unload(self, resident: Resident, reason: str) -> None:
-        encoder, resident.encoder = resident.encoder, None
-        try:
-            if encoder is not None:
-                await self._loader.unload(encoder)
-        except Exception:
-            log.exception("unloading %s failed", resident.tag)
-        resident.become(State.ABSENT)
-        del self._books.residents[resident.key]
-        freed = resident.need.weights
-        self._emit(
-            ModelEvicted(
-                at=self._clock(), model=resident.tag, key=resident.key, bytes=freed, reason=reason
-            )
-        )
-        if resident.awaited:  # asked for while it was leaving
-            self._begin(resident.afresh(self._clock()))
+    def loaded(self, resident: Resident) -> None:
+        """Those who waited hold it; if nobody did, it may have to leave at once."""
+        self._leaving.settle(resident)
 
-    # The strategy
+    def _emit(self, event: Event) -> None:
+        self._tally.count(event)
+        self._observer(event)
 
-    def _consider(self) -> None:
-        self._due = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._unloads:
-            return  # evict, measure, ask again: the end of the unload asks
-        try:
-            untils = [u for u in (self._serve_waiting(), self._review()) if u is not None]
-        except Exception:
-            log.exception("the cache strategy failed")
-            self._strategy_failed()
-            return
-        if untils:
-            delay = max(SOONEST, min(untils) - self._clock())
-            self._timer = self._loop.call_later(delay, self.poke)
 
-    def _strategy_failed(self) -> None:
-        error = ModelError("Model loading failed: the cache strategy raised, see the server's log")
-        for resident in self.residents():
-            if resident.admitted is not None:
-                resident.admitted.set_exception(error)
-                resident.admitted = None
-
-    def _serve_waiting(self) -> float | None:
-        """Ask for each that waits; returns when to ask again by itself."""
-        untils: list[float] = []
-        draining: set[str] = set()
-        for wanted in next_up(self._books.state().waiting, self._clock(), PATIENCE):
-            match self._books.ask(wanted, self._books.state()):
-                case Admit(evict=()):
-                    self._admit(wanted)
-                case Admit(evict=keys):
-                    if victims := self._books.evictable(keys):
-                        self._evict(victims, f"room for {wanted.tag}")
-                        break
-                case Wait(drain=drain, until=until):
-                    draining.update(drain)
-                    untils += [] if until is None else [until]
-                case Refuse() as refusal:
-                    self._refuse(wanted, refusal)
-        self._set_draining(draining)
-        return min(untils, default=None)
-
-    def _admit(self, wanted: Wanted) -> None:
-        resident = self._books.residents[wanted.key]
-        assert resident.admitted is not None
-        resident.become(State.RESERVED)
-        resident.admitted.set_result(None)
-        resident.admitted = None
-
-    def _refuse(self, wanted: Wanted, refusal: Refuse) -> None:
-        resident = self._books.residents[wanted.key]
-        assert resident.admitted is not None
-        if refusal.reason:
-            message = f"Model loading failed: {refusal.reason} ({wanted.tag})"
-            error = OutOfMemory(message, retry_after=refusal.retry_after)
-        else:
-            error = too_large(wanted.tag, wanted.need, self._books.budget(), self._books.ever)
-        resident.admitted.set_exception(error)
-        resident.admitted = None
-
-    def _set_draining(self, keys: set[str]) -> None:
-        """These take no new leases; those that no longer need to leave take them again."""
-        for resident in self._books.residents.values():
-            leaves = resident.key in keys
-            if resident.state is State.READY and leaves:
-                resident.become(State.DRAINING)
-            elif resident.state is State.DRAINING and not leaves:
-                resident.become(State.READY)
-                resident.grant()
-
-    def _review(self) -> float | None:
-        review = self._books.review()
-        self._evict(self._books.evictable(review.evict), "the strategy let it go")
-        for tag in review.load:
-            self._wish(tag)
-        return review.until
+def _tags(residents: Sequence[Resident]) -> Sequence[str]:
+    return tuple(dict.fromkeys(resident.tag for resident in residents))

@@ -30,6 +30,12 @@ class Room(Protocol):
     async def reclaim(self) -> None:
         """Evict every idle model and wait until they are gone."""
 
+    async def unload(self, encoder: Encoder, tag: str) -> None:
+        """Undo a load, in bounded time."""
+
+    def loaded(self, resident: Resident) -> None:
+        """It is ready, and those who waited hold it."""
+
 
 class Owner:
     """Runs one resident's load; no request's end ends it."""
@@ -57,7 +63,8 @@ class Owner:
         """Leaves the resident ready, failed or forgotten, and everybody who waits told."""
         resident = self._resident
         try:
-            resident.need = await self._loader.estimate(resident.snapshot)
+            estimate = await self._loader.estimate(resident.snapshot)
+            resident.need, resident.load_seconds = estimate.need, estimate.seconds
             await self._room.admission(resident)
             encoder = await self._load()
             await self._pay_for(encoder)
@@ -88,7 +95,7 @@ class Owner:
             while self._books.state(without=resident).free_with(resident.need) < 0:
                 await self._room.make_room(self._payment(), f"room for {resident.tag}")
         except BaseException:
-            await self._loader.unload(encoder)
+            await self._room.unload(encoder, resident.tag)
             raise
 
     def _payment(self) -> list[Resident]:
@@ -120,11 +127,15 @@ class Owner:
                 measured=resident.need.weights + resident.need.peak,
             )
         )
+        self._room.loaded(resident)
 
     def _fail(self, error: EmbedwellError) -> None:
         resident, now = self._resident, self._clock()
         if resident.state is State.ABSENT and isinstance(error, OutOfMemory):
+            asked_for = resident.demand
             self._forget(error)  # refused, not failed: the next request asks again
+            if not asked_for:
+                return  # a preload that found no room is no failure
         else:
             resident.become(State.FAILED)
             resident.failures += 1

@@ -6,30 +6,36 @@ from collections.abc import Callable
 from typing import Literal
 
 from embedwell.cache.states import LOADED, State, step
-from embedwell.cache.usage import Usage
 from embedwell.errors import EmbedwellError
 from embedwell.interfaces.caches import Entry, Need, Wanted
 from embedwell.interfaces.encoders import Encoder
 from embedwell.interfaces.models import Snapshot
 
+IDLE = frozenset({State.READY, State.DRAINING})
+
 
 class Resident:
-    """Mutable, on the loop only; the cache alone changes it."""
+    """Mutable, on the loop only; the cache alone changes it.
 
-    def __init__(self, key: str, snapshot: Snapshot, now: float) -> None:
+    `leaving` is why it goes when its last lease ends, empty where it stays. `requests` are those
+    that it served since it was loaded.
+    """
+
+    def __init__(self, key: str, snapshot: Snapshot, now: float, pinned: bool = False) -> None:
         self.key = key
         self.snapshot = snapshot
+        self.pinned = pinned
         self.state = State.ABSENT
+        self.leaving = ""
         self.need = Need(0, 0)
         self.encoder: Encoder | None = None
         self.leases = 0
+        self.requests = 0
         self.since = now
         self.last_used = now
         self.loaded_at = now
         self.load_seconds = 0.0
-        self.usage = Usage()
-        self.demand = False
-        self.waiters: list[asyncio.Future[None]] = []
+        self.waiters: dict[asyncio.Future[None], bool] = {}  # and whether it is demand
         self.admitted: asyncio.Future[None] | None = None
         self.error: EmbedwellError | None = None
         self.failures = 0
@@ -42,11 +48,7 @@ class Resident:
     def become(self, state: State) -> None:
         self.state = step(self.state, state)
 
-    def touch(self, now: float) -> None:
-        self.last_used = now
-        self.usage = self.usage.touched(now)
-
-    def entry(self, now: float) -> Entry:
+    def entry(self, now: float, rate: float) -> Entry:
         """How a strategy sees it."""
         state: Literal["loading", "ready", "draining", "unloading"]
         state = "loading" if self.state not in LOADED else self.state.value  # type: ignore[assignment]
@@ -58,8 +60,9 @@ class Resident:
             leases=self.leases,
             last_used=self.last_used,
             loaded_at=self.loaded_at,
-            rate=self.usage.faded(now),
+            rate=rate,
             load_seconds=self.load_seconds,
+            pinned=self.pinned,
         )
 
     def wanted(self) -> Wanted:
@@ -80,19 +83,28 @@ class Resident:
         self.waiters.clear()
 
     @property
+    def idle(self) -> bool:
+        """Loaded, and nobody holds it."""
+        return self.state in IDLE and not self.leases
+
+    @property
     def evictable(self) -> bool:
-        return self.entry(self.last_used).evictable
+        return self.idle and not self.pinned
 
     def afresh(self, now: float) -> "Resident":
         """The same model's next life, with those who wait for it."""
-        fresh = Resident(self.key, self.snapshot, now)
-        fresh.waiters, self.waiters = self.waiters, []
-        fresh.demand, fresh.usage = True, self.usage
+        fresh = Resident(self.key, self.snapshot, now, self.pinned)
+        fresh.waiters, self.waiters = self.waiters, {}
         return fresh
 
     @property
     def awaited(self) -> bool:
         return any(not waiter.done() for waiter in self.waiters)
+
+    @property
+    def demand(self) -> bool:
+        """Whether a request waits for it, not only a preload."""
+        return any(demand and not waiter.done() for waiter, demand in self.waiters.items())
 
 
 class Lease:

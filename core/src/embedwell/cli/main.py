@@ -17,8 +17,13 @@ examples:
   embedwell serve --port 8123 --data-dir /var/lib/embedwell
   embedwell models                                 what would be served
   embedwell check-config --config config.toml      every fault at once
+  embedwell pull sentence-transformers/all-MiniLM-L6-v2    have a running server download it
+  embedwell pull github:owner/repo@v1 --subfolder models/small --name owner/small
+  embedwell ps --url http://gpu1:8000              what a server has loaded
 
 Every setting can come from the environment: EMBEDWELL_SERVER__PORT=8123.
+pull, rm and ps ask a running server: --url, else EMBEDWELL_URL, else this machine at server.port;
+EMBEDWELL_API_KEY is sent as the key.
 exit codes: 0 done, 2 the configuration is wrong, 70 something failed,
             75 stopped before accepted work was done, 130 interrupted
 """
@@ -42,7 +47,20 @@ def parser() -> argparse.ArgumentParser:
     check = _command(commands, "check-config", "name every fault of the configuration")
     for command in (serve, models, check):
         command.add_argument("--data-dir", help="where the server keeps its files (default data)")
+    _add_remote(commands)
     return root
+
+
+def _add_remote(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    pull = _command(commands, "pull", "have a running server download a model")
+    pull.add_argument("tag", help="owner/name[@revision], or github:owner/repo[@revision]")
+    pull.add_argument("--subfolder", help="of a GitHub repository: where the model is")
+    pull.add_argument("--name", help="of a GitHub model: what it is to be called")
+    remove = _command(commands, "rm", "have a running server delete a model")
+    remove.add_argument("tag", help="[source:]name[@revision]")
+    loaded = _command(commands, "ps", "list the models that a running server has loaded")
+    for command in (pull, remove, loaded):
+        command.add_argument("--url", help="of the server (default EMBEDWELL_URL, else this one)")
 
 
 def _command(
@@ -98,6 +116,18 @@ def _run(arguments: argparse.Namespace) -> int:
         from embedwell.cli.models import run
     elif arguments.command == "plugins":
         from embedwell.cli.plugins import run
+    elif arguments.command in ("pull", "rm", "ps"):
+        return _run_remote(arguments)
     else:
         from embedwell.cli.check_config import run
+    return run(arguments)
+
+
+def _run_remote(arguments: argparse.Namespace) -> int:
+    if arguments.command == "pull":
+        from embedwell.cli.pull import run
+    elif arguments.command == "rm":
+        from embedwell.cli.rm import run
+    else:
+        from embedwell.cli.ps import run
     return run(arguments)

@@ -10,7 +10,7 @@ from embedwell.cli.setup import prepare
 def run(arguments: argparse.Namespace) -> int:
     """The local models as a table; reads, and takes no lock."""
     config, plugins = prepare(arguments)
-    from embedwell.runtime import list_models
+    from embedwell.catalog import list_models
 
     cards = asyncio.run(list_models(config, plugins))
     if not cards:

@@ -16,14 +16,20 @@ if TYPE_CHECKING:
 def prepare(arguments: argparse.Namespace) -> tuple[Config, "Plugins"]:
     """Raises ConfigurationError or PluginError; nothing is bound or loaded."""
     from embedwell.loader import load as load_plugins
+    from embedwell.models.aliases import settle
 
     path = config_path(arguments.config)
     config, reasons = survey(path, os.environ, overrides(arguments))
+    plugins: Plugins | None = None
+    try:
+        settle(config)
+    except ConfigurationError as error:
+        reasons += error.reasons
     try:
         plugins = load_plugins(config)
     except ConfigurationError as error:
-        raise ConfigurationError([*reasons, *error.reasons]) from None
-    if reasons:
+        reasons += error.reasons
+    if reasons or plugins is None:
         raise ConfigurationError(reasons)
     return config, plugins
 

@@ -1,6 +1,6 @@
 """What HTTP needs of the rest of the server."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from embedwell.config.schema import Server
@@ -10,7 +10,24 @@ from embedwell.interfaces.models import ModelRef
 from embedwell.interfaces.plugins import Plugin
 from embedwell.interfaces.routes import Mount, Route
 from embedwell.interfaces.services import Listed, Registry
-from embedwell.interfaces.status import Info, ModelCard, PluginInfo, Readiness
+from embedwell.interfaces.status import (
+    CacheStatus,
+    Cleared,
+    Deleted,
+    Info,
+    ModelCard,
+    PluginInfo,
+    Readiness,
+    Warming,
+)
+from embedwell.interfaces.tasks import Task, Tasks
+
+
+class Counted(Protocol):
+    """Requests per model and day."""
+
+    def days(self, tag: str) -> Mapping[str, int] | None:
+        """By YYYY-MM-DD since it appeared, zeros included; None for a tag never seen."""
 
 
 class Core(Protocol):
@@ -30,6 +47,12 @@ class Core(Protocol):
     def registry(self) -> Registry: ...
 
     @property
+    def tasks(self) -> Tasks: ...
+
+    @property
+    def counters(self) -> Counted: ...
+
+    @property
     def plugins(self) -> Sequence[tuple[str, Plugin]]:
         """Plugins whose guards are asked, in this order."""
 
@@ -45,6 +68,22 @@ class Core(Protocol):
 
     def parse_tag(self, text: str) -> ModelRef:
         """Raises Invalid, with `param` "model"."""
+
+    def canonical(self, ref: ModelRef) -> str:
+        """The name that a model is counted under: of an alias, its target's."""
+
+    async def delete(self, ref: ModelRef) -> Deleted:
+        """Raises ModelNotFound, ReadOnly, SourceError."""
+
+    async def preload(
+        self, refs: Sequence[ModelRef] | None, most: int | None
+    ) -> tuple[Task, Sequence[Warming]]:
+        """Starts it; raises SourceError. `refs` None takes the most used models."""
+
+    def cache_status(self) -> CacheStatus: ...
+
+    async def clear(self, refs: Sequence[ModelRef] | None) -> Cleared:
+        """Unload these, or all."""
 
     async def card(self, listed: Listed) -> ModelCard: ...
 

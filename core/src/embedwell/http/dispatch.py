@@ -1,6 +1,7 @@
 """One matched request to its handler: deadline, query, body, then the handler's Reply."""
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -9,8 +10,8 @@ import msgspec
 
 from embedwell.config.schema import Server
 from embedwell.errors import BadRequest
-from embedwell.http import body, deadline
-from embedwell.http.asgi import Scope
+from embedwell.http import body, deadline, wire
+from embedwell.http.asgi import Scope, has_body
 from embedwell.http.client import Client
 from embedwell.http.context import exchange, matched
 from embedwell.http.decode import decode
@@ -19,6 +20,7 @@ from embedwell.http.middleware.drain import Traffic
 from embedwell.interfaces.routes import Reply, Request, Route
 
 MAX_FIELDS = 100
+NO_CONTENT = 204
 GRACE = 0.25  # seconds: a handler that keeps the deadline itself is the first to say so
 
 
@@ -39,19 +41,22 @@ class Dispatcher:
         self._decoders = {
             route.body: msgspec.json.Decoder(route.body) for route in routes if route.body
         }
+        self._empty = {body: body() for body in self._decoders if not _required(body)}
 
     async def __call__(self, scope: Scope, client: Client) -> Reply:
         """The handler's Reply, its model noted; raises EmbedwellError or whatever it raised."""
-        async with self._traffic.until_cut():
+        route = matched(scope).route
+        assert route is not None
+        async with self._traffic.until_cut(stream=route.stream):
             return await self._answer(scope, client)
 
     async def _answer(self, scope: Scope, client: Client) -> Reply:
-        limit = deadline.limit(scope, self._server.request_timeout)
-        query = parse_query(scope["query_string"])
-        content = await self._body(scope, client)
         state, match = exchange(scope), matched(scope)
         assert state.head is not None
         assert match.route is not None
+        limit = deadline.limit(scope, self._longest(match.route))
+        query = parse_query(scope["query_string"])
+        content = await self._body(scope, client)
         request = Request(
             head=state.head,
             args=match.args,
@@ -65,6 +70,10 @@ class Dispatcher:
         state.model = reply.model
         return reply
 
+    def _longest(self, route: Route) -> float:
+        """Seconds; a stream has only the limit that its client sets, and its handler's own."""
+        return math.inf if route.stream else self._server.request_timeout
+
     async def _body(self, scope: Scope, client: Client) -> Any:
         route = matched(scope).route
         assert route is not None
@@ -74,14 +83,19 @@ class Dispatcher:
             return body.Stream(client, limit, timeout)
         if route.body is None:
             return None
+        if route.body in self._empty and not has_body(scope):
+            return self._empty[route.body]
         body.check_type(scope)
         return decode(self._decoders[route.body], await body.read(client, limit, timeout))
 
 
+def _required(body: type[Any]) -> bool:
+    """Whether there is a field without which it cannot be; else an absent body is an empty one."""
+    return any(field.required for field in msgspec.structs.fields(body))
+
+
 async def _in_time(route: Route, request: Request, limit: float) -> Reply:
-    if route.stream:  # as long as bytes arrive
-        return await route.handler(request)
-    timer = asyncio.timeout(request.timeout + GRACE)
+    timer = asyncio.timeout(None if math.isinf(limit) else request.timeout + GRACE)
     try:
         async with timer:
             return await route.handler(request)
@@ -108,4 +122,8 @@ def parse_query(raw: bytes) -> Mapping[str, str]:
 
 def content(reply: Reply) -> bytes:
     """A Reply's body as it goes out."""
-    return reply.body if isinstance(reply.body, bytes) else msgspec.json.encode(reply.body)
+    if reply.status == NO_CONTENT:
+        return b""
+    if isinstance(reply.body, bytes):
+        return reply.body
+    return msgspec.json.encode(wire.body(reply.body))

@@ -9,7 +9,7 @@ import msgspec
 from embedwell.http.deadline import NAME as TIMEOUT_HEADER
 from embedwell.http.envelope import ErrorBody, statuses
 from embedwell.http.table import VARIABLE
-from embedwell.http.wire import EmbeddingRequest
+from embedwell.http.wire import EmbeddingRequest, shape
 from embedwell.interfaces.routes import Route
 
 Json = dict[str, Any]
@@ -54,7 +54,8 @@ def _types(routes: Sequence[Route]) -> Iterator[Any]:
     for route in routes:
         if route.body is not None:
             yield route.body
-        yield from (r for r in route.replies.values() if r is not None and not isinstance(r, str))
+        declared = (r for r in route.replies.values() if r is not None and not isinstance(r, str))
+        yield from map(shape, declared)
 
 
 def _input(most: int) -> Json:
@@ -123,7 +124,7 @@ def _content(reply: Any, schemas: Mapping[Any, Json]) -> Json:
         return {}
     if isinstance(reply, str):
         return {"content": {reply: {}}}
-    return {"content": {"application/json": {"schema": schemas[reply]}}}
+    return {"content": {"application/json": {"schema": schemas[shape(reply)]}}}
 
 
 def _errors(route: Route) -> dict[int, list[str]]:

@@ -10,7 +10,7 @@ from embedwell.http import envelope
 from embedwell.http.asgi import App, Receive, Scope, Send, has_body
 from embedwell.http.client import Client
 from embedwell.http.context import Match, exchange, matched
-from embedwell.http.dispatch import Dispatcher, content
+from embedwell.http.dispatch import NO_CONTENT, Dispatcher, content
 from embedwell.http.middleware.errors import report, was_cancelled
 from embedwell.http.mounts import run_mount
 from embedwell.http.table import TAG, VARIABLE
@@ -86,12 +86,15 @@ async def _answer(dispatch: Dispatcher, scope: Scope, client: Client) -> Respons
 
 
 def _response(reply: Reply) -> Response:
-    return Response(
+    response = Response(
         content(reply),
         status=reply.status,
         headers=dict(reply.headers),
         content_type=reply.content_type,
     )
+    if reply.status == NO_CONTENT:  # with a length, a client would wait for what may not come
+        del response.headers["content-type"], response.headers["content-length"]
+    return response
 
 
 async def _run_quart(quart: Quart, match: Match, scope: Scope, client: Client, send: Send) -> None:

@@ -1,7 +1,7 @@
 """The embeddings request and the listings, as they are on the wire."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -9,11 +9,14 @@ from embedwell.errors import Invalid
 from embedwell.interfaces.embedding import EmbeddingCall
 from embedwell.interfaces.models import ModelRef
 from embedwell.interfaces.routes import Request
-from embedwell.interfaces.status import ModelCard, ModelState, PluginInfo
+from embedwell.interfaces.status import ModelCard, ModelState, PluginInfo, Warming
+from embedwell.interfaces.tasks import Status, Task
 
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Dimensions = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 ShortText = Annotated[str, Meta(max_length=256)]
+MAX_NAMES = 100  # tags in one request to the cache
+Names = Annotated[list[Annotated[str, Meta(max_length=1_000)]], Meta(max_length=MAX_NAMES)]
 # msgspec allows one kind of array in a union, so lists of one kind are checked afterwards.
 Input = str | list[str | TokenId | list[TokenId]]
 MIXED = "Invalid value for input: a text, a list of texts, a token list, or a list of token lists"
@@ -110,6 +113,7 @@ class Model(Struct, frozen=True, kw_only=True):
     prompts: Mapping[str, str]
     state: ModelState
     bytes: int | None
+    root: str | UnsetType = UNSET
     problem: str | UnsetType = UNSET
 
     @classmethod
@@ -126,6 +130,7 @@ class Model(Struct, frozen=True, kw_only=True):
             prompts=card.prompts,
             state=card.state,
             bytes=card.bytes,
+            root=card.root or UNSET,
             problem=card.problem or UNSET,
         )
 
@@ -133,6 +138,75 @@ class Model(Struct, frozen=True, kw_only=True):
 class ModelList(Struct, frozen=True):
     data: Sequence[Model]
     object: Literal["list"] = "list"
+
+
+class TaskProgress(Struct, frozen=True):
+    """Bytes, for a preload models; `total` is null while it is not known."""
+
+    done: int
+    total: int | None
+
+
+class TaskBody(Struct, frozen=True, kw_only=True):
+    """Background work; times are Unix seconds."""
+
+    id: str
+    kind: str
+    key: str
+    status: Status
+    progress: TaskProgress
+    error: str | None
+    created: float
+    finished: float | None
+
+    @classmethod
+    def of(cls, task: Task) -> "TaskBody":
+        return cls(
+            id=task.id,
+            kind=task.kind,
+            key=task.key,
+            status=task.status,
+            progress=TaskProgress(task.done, task.total),
+            error=task.error,
+            created=task.created,
+            finished=task.finished,
+        )
+
+
+class TaskList(Struct, frozen=True):
+    """Newest first."""
+
+    tasks: Sequence[TaskBody]
+
+
+def shape(declared: Any) -> Any:
+    """The Struct of an answer that a Route declares: a plugin's Task looks as everybody's."""
+    return TaskBody if declared is Task else declared
+
+
+def body(value: Any) -> Any:
+    """What a handler answers, in its `shape`."""
+    return TaskBody.of(value) if isinstance(value, Task) else value
+
+
+class PreloadRequest(Struct, frozen=True):
+    """Tags to load ahead of use, in this order; without any, the most used ones."""
+
+    models: Names | None = None
+    max_models: Annotated[int, Meta(ge=0, le=MAX_NAMES)] | None = None
+
+
+class PreloadReply(Struct, frozen=True):
+    """The one task that loads them, and how each stood when it was asked for."""
+
+    task: TaskBody
+    models: Sequence[Warming]
+
+
+class ClearRequest(Struct, frozen=True):
+    """Tags to unload; without any, all."""
+
+    models: Names | None = None
 
 
 class Health(Struct, frozen=True):

@@ -22,10 +22,14 @@ class RequestFinished(Event, frozen=True, kw_only=True, tag=True):
 
 
 class Embedded(Event, frozen=True, kw_only=True, tag=True):
-    """One embedding call ended; `outcome` is "ok", "cancelled" or an error's code."""
+    """One embedding call ended; `outcome` is "ok", "cancelled" or an error's code.
+
+    `model` is its canonical name where it is `known`, that is where a source has it.
+    """
 
     request_id: str
     model: str
+    known: bool
     outcome: str
     inputs: int
     tokens: int

@@ -6,6 +6,8 @@ from typing import Any, Literal
 from msgspec import Struct
 
 ModelState = Literal["available", "loading", "ready", "draining", "failed"]
+ResidentState = Literal["loading", "ready", "draining", "failed"]
+WarmingStatus = Literal["ready", "queued", "not_found", "skipped"]
 
 
 class ModelCard(Struct, frozen=True, kw_only=True):
@@ -67,7 +69,7 @@ class ResidentInfo(Struct, frozen=True, kw_only=True):
     device: str
     dtype: str
     bytes: int
-    state: Literal["loading", "ready", "draining", "failed"]
+    state: ResidentState
     leases: int
     requests: int
     last_used: float
@@ -126,4 +128,4 @@ class Warming(Struct, frozen=True, kw_only=True):
     """One model of a preload, when it was asked for."""
 
     model: str
-    status: Literal["ready", "queued", "not_found", "skipped"]
+    status: WarmingStatus

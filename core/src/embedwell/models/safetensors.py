@@ -35,6 +35,14 @@ class Tensor(Struct, frozen=True):
         return math.prod(self.shape)
 
 
+class Span(Struct, frozen=True):
+    """Where a tensor's bytes are in its file, from the file's beginning."""
+
+    dtype: str
+    begin: int
+    end: int
+
+
 class _Entry(Struct, frozen=True):
     dtype: str
     shape: list[int]
@@ -46,6 +54,23 @@ def read(root: Path, name: str) -> dict[str, Tensor]:
 
     Follows the format at https://github.com/huggingface/safetensors#format: no gaps, no overlap.
     """
+    entries, _ = _checked(root, name)
+    return {key: _tensor(name, key, entry) for key, entry in entries.items()}
+
+
+def spans(root: Path, name: str) -> dict[str, Span]:
+    """As `read`, saying where the tensors are; in the file's order."""
+    entries, start = _checked(root, name)
+    found: dict[str, Span] = {}
+    for key, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
+        _tensor(name, key, entry)
+        begin, end = entry.data_offsets
+        found[key] = Span(entry.dtype, start + begin, start + end)
+    return found
+
+
+def _checked(root: Path, name: str) -> tuple[dict[str, _Entry], int]:
+    """The header's entries, laid out without gaps, and where the data begins."""
     try:
         with (root / name).open("rb") as file:
             size = (root / name).stat().st_size
@@ -59,7 +84,7 @@ def read(root: Path, name: str) -> dict[str, Tensor]:
         raise InvalidModel(f"{name} cannot be read: {error.strerror}") from error
     entries = _entries(name, header)
     _check_layout(name, entries, size - 8 - length)
-    return {key: _tensor(name, key, entry) for key, entry in entries.items()}
+    return entries, 8 + length
 
 
 def _check_length(name: str, length: int, size: int) -> None:

@@ -1,105 +1,78 @@
-"""Background work in memory: started once per kind and key, owned, cancellable."""
+"""Background work: started once per kind and key, owned, cancellable, written down."""
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from embedwell.errors import EmbedwellError, TaskNotFound
+from embedwell.errors import Conflict, EmbedwellError, TaskNotFound
 from embedwell.interfaces.events import Event, TaskFinished
 from embedwell.interfaces.models import Progress
-from embedwell.interfaces.tasks import Status, Task
+from embedwell.interfaces.tasks import Task
+from embedwell.tasks.journal import Journal, NoJournal
+from embedwell.tasks.record import Record
 
 log = logging.getLogger("embedwell.tasks")
 
 KEPT = 1_000  # finished tasks that are remembered
+KEPT_SECONDS = 7 * 86_400.0  # and for how long
 PATIENCE = 5.0  # seconds that a cancelled task has to end before `cancel` answers
 
 
-class _Record:
-    """A task from its start until it is forgotten."""
-
-    def __init__(self, kind: str, key: str, created: float, started: float) -> None:
-        self.id = secrets.token_hex(8)
-        self.kind = kind
-        self.key = key
-        self.created = created
-        self.started = started
-        self.status: Status = "running"
-        self.done = 0
-        self.total: int | None = None
-        self.finished: float | None = None
-        self.value: Any = None
-        self.failure: EmbedwellError | None = None
-        self.cancelling = False
-        self.ended = asyncio.Event()
-        self.worker: asyncio.Task[None] | None = None
-
-    def progress(self, done: int, total: int | None) -> None:
-        if self.status == "running":
-            self.done = max(self.done, done)
-            self.total = total if total is None else max(total, self.done)
-
-    def seen(self) -> Task:
-        return Task(
-            id=self.id,
-            kind=self.kind,
-            key=self.key,
-            status=self.status,
-            done=self.done,
-            total=self.total,
-            error=self.failure.message if self.failure else None,
-            created=self.created,
-            finished=self.finished,
-        )
-
-
 class TaskRunner:
-    """Runs tasks on the loop that starts them; `clock` is monotonic, `wall` Unix seconds."""
+    """Runs tasks on the loop that starts them; `clock` is monotonic, `wall` Unix seconds.
+
+    With a journal, tasks of earlier runs are listed too. It learns of starts and ends, not of
+    progress.
+    """
 
     def __init__(
         self,
         emit: Callable[[Event], None],
         clock: Callable[[], float],
         wall: Callable[[], float],
+        journal: Journal | None = None,
     ) -> None:
         self._emit = emit
         self._clock = clock
         self._wall = wall
-        self._records: dict[str, _Record] = {}  # oldest first
-        self._running: dict[tuple[str, str], _Record] = {}
+        self._journal: Journal = journal or NoJournal()
+        earlier = map(Record.of, self._journal.load())
+        self._records = {record.id: record for record in earlier}  # oldest first
+        self._running: dict[tuple[str, str], Record] = {}
         self._closing = False
+        self._forget_old()
 
     def start(self, kind: str, key: str, run: Callable[[Progress], Awaitable[Any]]) -> Task:
         """As `Tasks.start`; once the server is stopping, what starts is cancelled at once."""
         under_way = self._running.get((kind, key))
         if under_way is not None:
             return under_way.seen()
-        record = _Record(kind, key, self._wall(), self._clock())
+        record = Record(kind, key, self._wall(), self._clock())
         self._records[record.id] = self._running[kind, key] = record
         record.worker = asyncio.get_running_loop().create_task(self._work(record, run))
         record.worker.add_done_callback(lambda _: self._finish(record))
+        self._journal.save(record.seen())
         if self._closing:
             self._stop(record)
         return record.seen()
 
     async def result(self, id: str) -> Any:
-        """As `Tasks.result`; raises TaskNotFound for a task that was cancelled."""
+        """As `Tasks.result`; raises TaskNotFound for a task that was cancelled.
+
+        Of an earlier run's task only a failure is still known, not what it returned.
+        """
         record = self._record(id)
         await record.ended.wait()
-        if record.status == "cancelled":
-            raise TaskNotFound(f"The task was cancelled: {record.kind} {record.key}")
-        if record.failure is not None:
-            raise record.failure
-        return record.value
+        return record.result()
 
     def get(self, id: str) -> Task:
         return self._record(id).seen()
 
     def list(self) -> Sequence[Task]:
         """Newest first."""
+        self._forget_old()
         return [record.seen() for record in reversed(self._records.values())]
 
     async def cancel(self, id: str) -> Task:
@@ -111,6 +84,12 @@ class TaskRunner:
                 await record.ended.wait()
         return record.seen()
 
+    def remove(self, id: str) -> None:
+        record = self._record(id)
+        if record.finished is None:
+            raise Conflict(f"Task {record.id} is still running: cancel it first")
+        self._forget(record)
+
     async def aclose(self) -> None:
         """Cancel what runs, and return when all of it has ended."""
         self._closing = True
@@ -120,18 +99,18 @@ class TaskRunner:
         for record in running:
             await record.ended.wait()
 
-    def _record(self, id: str) -> _Record:
+    def _record(self, id: str) -> Record:
         try:
             return self._records[id]
         except KeyError:
             raise TaskNotFound(f"Task not found: {id[:100]}") from None
 
-    def _stop(self, record: _Record) -> None:
+    def _stop(self, record: Record) -> None:
         if record.worker is not None and record.status == "running":
             record.cancelling = True
             record.worker.cancel()
 
-    async def _work(self, record: _Record, run: Callable[[Progress], Awaitable[Any]]) -> None:
+    async def _work(self, record: Record, run: Callable[[Progress], Awaitable[Any]]) -> None:
         try:
             record.value = await run(record.progress)
         except asyncio.CancelledError:
@@ -145,17 +124,12 @@ class TaskRunner:
         else:
             record.cancelling = False  # it finished all the same
 
-    def _finish(self, record: _Record) -> None:
+    def _finish(self, record: Record) -> None:
         """Also for a worker that was cancelled before its first step."""
-        if record.cancelling:
-            record.status = "cancelled"
-        else:
-            record.status = "failed" if record.failure is not None else "done"
-        record.finished = self._wall()
-        record.worker = None
-        record.ended.set()
+        record.end(self._wall())
         del self._running[record.kind, record.key]
-        self._forget_oldest()
+        self._journal.save(record.seen())
+        self._forget_old()
         self._emit(
             TaskFinished(
                 at=self._clock(),
@@ -167,12 +141,18 @@ class TaskRunner:
             )
         )
 
-    def _forget_oldest(self) -> None:
-        over = len(self._records) - len(self._running) - KEPT
-        finished = [record.id for record in self._records.values() if record.worker is None]
-        for forgotten in finished[: max(0, over)]:
-            del self._records[forgotten]
+    def _forget_old(self) -> None:
+        finished = [r for r in self._records.values() if r.finished is not None]
+        over = max(0, len(finished) - KEPT)
+        oldest = self._wall() - KEPT_SECONDS
+        for number, record in enumerate(finished):
+            if number < over or (record.finished or 0) < oldest:
+                self._forget(record)
+
+    def _forget(self, record: Record) -> None:
+        del self._records[record.id]
+        self._journal.remove(record.id)
 
 
-def _internal(record: _Record) -> EmbedwellError:
+def _internal(record: Record) -> EmbedwellError:
     return EmbedwellError(f"{record.kind} {record.key} failed for an internal reason")

@@ -6,6 +6,7 @@ Needs `pip install "embedwell[testing]"`.
 from embedwell.testing.clock import FakeClock
 from embedwell.testing.contracts import CacheStrategyContract, SourceCase, SourceContract
 from embedwell.testing.devices import FakeBackend, FakeEncoder, FakeMemory
+from embedwell.testing.file_memory import FileMemory
 from embedwell.testing.folders import make_model_folder
 from embedwell.testing.services import make_services
 
@@ -15,6 +16,7 @@ __all__ = [
     "FakeClock",
     "FakeEncoder",
     "FakeMemory",
+    "FileMemory",
     "SourceCase",
     "SourceContract",
     "make_model_folder",

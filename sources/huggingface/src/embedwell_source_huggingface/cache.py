@@ -11,7 +11,9 @@ from typing import Any
 from msgspec import Struct
 
 from embedwell import InvalidModel, ModelKey, Snapshot
+from embedwell_source_huggingface import folders
 from embedwell_source_huggingface.files import INDEX, choose
+from embedwell_source_huggingface.folders import repo_folder
 
 SOURCE = "huggingface"
 FRESH_FOR = 60.0
@@ -29,7 +31,10 @@ class _Known(Struct, frozen=True):
 
 
 class LocalCache:
-    """Several cache folders as one; the first that has a snapshot serves it."""
+    """Several cache folders as one; the first that has a snapshot serves it.
+
+    The first is the source's own: only there anything is changed.
+    """
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = tuple(folders)
@@ -40,7 +45,7 @@ class LocalCache:
         if COMMIT.fullmatch(revision):
             return revision
         for folder in self._folders:
-            found = _ref(folder / _name(repo) / "refs" / revision)
+            found = _ref(folder / repo_folder(repo) / "refs" / revision)
             if found and self.at(repo, found):
                 return found
         return None
@@ -48,7 +53,7 @@ class LocalCache:
     def at(self, repo: str, commit: str) -> Snapshot | None:
         """The complete snapshot of a commit."""
         for folder in self._folders:
-            found = self._complete(folder / _name(repo), repo, commit)
+            found = self._complete(folder / repo_folder(repo), repo, commit)
             if found is not None:
                 return found
         return None
@@ -63,6 +68,34 @@ class LocalCache:
                     found.setdefault(str(snapshot.key), snapshot)
         return list(found.values())
 
+    def owns(self, snapshot: Snapshot) -> bool:
+        """Whether it lies in the source's own folder."""
+        return snapshot.path.is_relative_to(self._folders[0])
+
+    def forget(self, snapshot: Snapshot) -> None:
+        """It is not found any more, also after a crash."""
+        folders.mark(snapshot.path.parents[1], snapshot.key.revision)
+        self._known.pop(snapshot.path, None)
+
+    def erase(self, snapshot: Snapshot) -> None:
+        """Remove the files of a forgotten one."""
+        folders.erase(snapshot.path.parents[1], snapshot.key.revision)
+
+    def revive(self, repo: str, commit: str) -> None:
+        """A forgotten commit is wanted again."""
+        folders.unmark(self._folders[0] / repo_folder(repo), commit)
+
+    def name(self, repo: str, revision: str, commit: str) -> None:
+        """Let a branch or tag name a commit of the own folder."""
+        if not COMMIT.fullmatch(revision):
+            folders.name(self._folders[0] / repo_folder(repo), revision, commit)
+
+    def sweep(self) -> None:
+        """Remove what was forgotten but not erased before the last stop."""
+        for folder in sorted(self._folders[0].glob("models--*")):
+            for marker in _names(folder / ".deleted"):
+                folders.erase(folder, marker)
+
     def _repositories(self) -> Iterator[tuple[str, Path]]:
         for folder in self._folders:
             for name in sorted(_names(folder)):
@@ -72,6 +105,8 @@ class LocalCache:
 
     def _complete(self, folder: Path, repo: str, commit: str) -> Snapshot | None:
         path = folder / "snapshots" / commit
+        if folders.marked(folder, commit):
+            return None
         known = self._known.get(path)
         if known is not None and all((path / name).exists() for name in known.files):
             return known.snapshot
@@ -86,10 +121,6 @@ class LocalCache:
         snapshot = Snapshot(path, ModelKey(SOURCE, repo, commit), digest, FRESH_FOR)
         self._known[path] = _Known(snapshot, files)
         return snapshot
-
-
-def _name(repo: str) -> str:
-    return f"models--{repo.replace('/', '--')}"
 
 
 def _files(folder: Path, path: Path, commit: str) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ class Env(Struct, frozen=True, forbid_unknown_fields=True):
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """`[sources.huggingface]`; an empty `endpoint` or `cache_dir` leaves it to the environment.
 
+    `refresh_seconds` 0 keeps a branch at the commit that it was resolved to; else it is asked
+    for anew after so long, in the background.
     `allow` has globs of tags, for `download = "allowlist"`. `timeout` bounds a question to the
     Hub; it should be less than the server's `sources.resolve_timeout`.
     """
@@ -29,6 +31,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     allow: tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...] = ()
     offline: bool = False
     cache_dir: str = ""
+    refresh_seconds: Annotated[float, Meta(ge=0, le=31_536_000)] = 0
     timeout: Seconds = 4
     stall_seconds: Seconds = 90
     deadline_seconds: Seconds = 3_600

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NoReturn
 
 import msgspec
 
+from embedwell_source_huggingface import folders
 from embedwell_source_huggingface.messages import (
     Absent,
     Ask,
@@ -89,7 +90,7 @@ def get(request: Get, output: Output) -> Message:
     snapshot = Path(folder)
     verify(snapshot, request.files)
     if request.revision:
-        _name(snapshot.parents[1] / "refs" / request.revision, request.commit)
+        folders.name(snapshot.parents[1], request.revision, request.commit)
     return Done()
 
 
@@ -145,13 +146,6 @@ def _meter(output: Output) -> type[Any]:
                     output.send(Moved(Meter.most))
 
     return Meter
-
-
-def _name(ref: Path, commit: str) -> None:
-    ref.parent.mkdir(parents=True, exist_ok=True)
-    half = ref.with_name(f"{ref.name}.{os.getpid()}.tmp")
-    half.write_text(commit)
-    half.replace(ref)
 
 
 def _line() -> bytes:

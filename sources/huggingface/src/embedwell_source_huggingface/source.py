@@ -1,33 +1,39 @@
 """The source: tags with an owner, from the local caches first and the Hub second."""
 
 import os
-import re
-import shutil
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from pathlib import Path
+from typing import NamedTuple
 
 from embedwell import (
     BaseServices,
     Fetch,
-    InvalidModel,
+    Forbidden,
     ModelKey,
+    ModelNotFound,
     ModelRef,
     Progress,
+    Route,
     Snapshot,
     Source,
-    SourceError,
+    Task,
 )
+from embedwell_source_huggingface.actions import REVISION, possible, routes
 from embedwell_source_huggingface.cache import COMMIT, SOURCE, LocalCache
 from embedwell_source_huggingface.config import Config, access, offline, places
-from embedwell_source_huggingface.files import Plan, choose
+from embedwell_source_huggingface.downloads import Downloads
 from embedwell_source_huggingface.hub import Hub
-from embedwell_source_huggingface.messages import Listing
+from embedwell_source_huggingface.removal import Removal
 
-SPARE = 100_000_000  # bytes that a download leaves free on the disk
 REMEMBERED = 10_000
-_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+
+
+class Resolved(NamedTuple):
+    """The commit behind a branch, and when that was found out (seconds of the clock)."""
+
+    commit: str
+    at: float
 
 
 class HubSource(Source):
@@ -36,38 +42,101 @@ class HubSource(Source):
     def __init__(self, config: Config, services: BaseServices) -> None:
         super().__init__(config, services)
         self._config = config
-        self._places = places(config, services.folder, os.environ)
         self._offline = offline(config, os.environ)
-        self._hub = Hub(config, access(config, os.environ), self._places)
-        self._cache = LocalCache((self._places.cache, *self._places.others))
-        self._commits: dict[tuple[str, str], str] = {}
+        where = places(config, services.folder, os.environ)
+        self._hub = Hub(config, access(config, os.environ), where)
+        self._cache = LocalCache((where.cache, *where.others))
+        self._removal = Removal(self._cache, services)
+        self._commits: dict[tuple[str, str], Resolved] = {}
+        self._used: dict[ModelKey, float] = {}
+        self._downloads = Downloads(
+            services,
+            self._hub,
+            self._cache,
+            self._removal,
+            folder=where.cache,
+            max_size_gb=config.max_size_gb,
+            used=self._used,
+        )
+        self._swept = False
 
     async def resolve(self, ref: ModelRef) -> Snapshot | Fetch | None:
         """None for a name without an owner, one that the Hub does not have or may not give."""
         revision = ref.revision or "main"
-        if not _possible(ref.name) or not _REVISION.fullmatch(revision):
+        if not possible(ref.name) or not REVISION.fullmatch(revision):
             return None
+        await self._sweep()
         found = await self.services.threads.run(self._local, ref.name, revision)
         if found is not None:
+            self._refresh(ref.name, revision)
             return self._remembered(revision, found)
         if not self._may_download(ref.name):
             return None
-        listing = await self._hub.ask(ref.name, revision)
-        return None if listing is None else await self._offer(ref.name, revision, listing)
+        offer = await self._ask(ref.name, revision)
+        return self._remembered(revision, offer) if isinstance(offer, Snapshot) else offer
 
     async def models(self) -> Sequence[Snapshot]:
         """What is complete in the local caches."""
+        await self._sweep()
         return await self.services.threads.run(self._cache.every)
 
-    def _local(self, repo: str, revision: str) -> Snapshot | None:
-        commit = self._commits.get((repo, revision)) or self._cache.commit(repo, revision)
-        return self._cache.at(repo, commit) if commit else None
+    async def delete(self, ref: ModelRef) -> None:
+        """Raises ModelNotFound; ReadOnly where it lies in the user's own cache."""
+        await self._removal.delete(ref)
+        self._commits = {k: v for k, v in self._commits.items() if k[0] != ref.name}
 
-    def _remembered(self, revision: str, snapshot: Snapshot) -> Snapshot:
-        if len(self._commits) >= REMEMBERED:
-            self._commits.clear()
-        self._commits[snapshot.key.name, revision] = snapshot.key.revision
+    def routes(self) -> Sequence[Route]:
+        """The download ahead of use."""
+        return routes(self._pull)
+
+    async def aclose(self) -> None:
+        """Files of deleted models that are not gone yet go at the next start."""
+        await self._removal.aclose()
+
+    # The Hub
+
+    async def _ask(self, repo: str, revision: str) -> Snapshot | Fetch | None:
+        listing = await self._hub.ask(repo, revision)
+        if listing is None:
+            return None
+        return await self._downloads.offer(repo, revision, listing, self._switch)
+
+    async def _pull(self, repo: str, revision: str) -> Task:
+        """The download of what the Hub has behind a revision now, as a task."""
+        if not self._may_download(repo):
+            raise Forbidden(f"{repo} may not be downloaded: see download in [sources.huggingface]")
+        offer = await self._ask(repo, revision)
+        if offer is None:
+            raise ModelNotFound(repo, " (on the Hugging Face Hub)")
+        run = offer.run if isinstance(offer, Fetch) else partial(self._moved, revision, offer)
+        return self.services.tasks.start("download", str(offer.key), run)
+
+    async def _moved(self, revision: str, snapshot: Snapshot, progress: Progress) -> Snapshot:
+        """The branch names a commit that is here already."""
+        progress(0, 0)
+        if self._cache.owns(snapshot):
+            key = snapshot.key
+            await self.services.threads.run(self._cache.name, key.name, revision, key.revision)
+        self._switch(revision, snapshot)
         return snapshot
+
+    def _refresh(self, repo: str, revision: str) -> None:
+        """Ask in the background whether a branch moved, once it was long enough ago."""
+        every, known = self._config.refresh_seconds, self._commits.get((repo, revision))
+        if not every or known is None or COMMIT.fullmatch(revision) or not self._may_download(repo):
+            return
+        now = self.services.clock()
+        if now - known.at >= every:
+            self._commits[repo, revision] = Resolved(known.commit, now)
+            run = partial(self._renew, repo, revision)
+            self.services.tasks.start("refresh", f"{repo}@{revision}", run)
+
+    async def _renew(self, repo: str, revision: str, progress: Progress) -> None:
+        offer = await self._ask(repo, revision)
+        if isinstance(offer, Fetch):
+            await offer.run(progress)
+        elif offer is not None:
+            await self._moved(revision, offer, progress)
 
     def _may_download(self, repo: str) -> bool:
         if self._offline or self._config.download == "never":
@@ -75,43 +144,34 @@ class HubSource(Source):
         listed = any(fnmatchcase(repo, pattern) for pattern in self._config.allow)
         return listed or self._config.download == "on_request"
 
-    async def _offer(self, repo: str, revision: str, listing: Listing) -> Snapshot | Fetch:
-        if not COMMIT.fullmatch(listing.commit):
-            raise SourceError(f"The Hugging Face Hub named no commit for {repo}")
-        files = choose((name for name, _ in listing.files), repo)
-        size = sum(length for name, length in listing.files if name in files)
-        self._check_size(repo, size)
-        present = await self.services.threads.run(self._cache.at, repo, listing.commit)
-        if present is not None:
-            return self._remembered(revision, present)
-        plan = Plan(repo, revision, listing.commit, files, size)
-        return Fetch(ModelKey(SOURCE, repo, listing.commit), partial(self._fetch, plan), size)
+    # What is here
 
-    def _check_size(self, repo: str, size: int) -> None:
-        most = self._config.max_size_gb
-        if size > most * 1e9:
-            raise InvalidModel(
-                f"{repo} has {size / 1e9:.1f} GB; downloads are limited to "
-                f"{most:g} GB (max_size_gb in [sources.huggingface])"
-            )
+    async def _sweep(self) -> None:
+        if not self._swept:
+            self._swept = True
+            await self.services.threads.run(self._cache.sweep)
 
-    async def _fetch(self, plan: Plan, progress: Progress) -> Snapshot:
-        free = await self.services.threads.run(_free, self._places.cache)
-        if free < plan.size + SPARE:
-            sizes = f"{plan.size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
-            raise SourceError(f"The disk has no room for {plan.repo}: {sizes}")
-        await self._hub.get(plan, progress)
-        found = await self.services.threads.run(self._cache.at, plan.repo, plan.commit)
-        if found is None:
-            raise SourceError(f"The download of {plan.repo} is incomplete: ask again")
-        return self._remembered(plan.revision, found)
+    def _local(self, repo: str, revision: str) -> Snapshot | None:
+        known = self._commits.get((repo, revision))
+        commit = known.commit if known else self._cache.commit(repo, revision)
+        return self._cache.at(repo, commit) if commit else None
 
+    def _remembered(self, revision: str, snapshot: Snapshot) -> Snapshot:
+        key, now = snapshot.key, self.services.clock()
+        if len(self._commits) >= REMEMBERED:
+            self._commits.clear()
+            self._used.clear()
+        self._used[key] = now
+        known = self._commits.get((key.name, revision))
+        if known is None or known.commit != key.revision:
+            self._commits[key.name, revision] = Resolved(key.revision, now)
+        return snapshot
 
-def _possible(repo: str) -> bool:
-    """Whether the Hub can have it: an owner, and none of what its names cannot contain."""
-    return repo.count("/") == 1 and "--" not in repo and ".." not in repo
-
-
-def _free(folder: Path) -> int:
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(there).free
+    def _switch(self, revision: str, snapshot: Snapshot) -> None:
+        """The branch names this commit from now on; the one that it named before is let go."""
+        key = snapshot.key
+        known = self._commits.get((key.name, revision))
+        self._remembered(revision, snapshot)
+        moved = known is not None and known.commit != key.revision
+        gone = [ModelKey(SOURCE, key.name, known.commit)] if known is not None and moved else []
+        self.services.changed(gone)

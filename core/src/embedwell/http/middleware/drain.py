@@ -1,7 +1,7 @@
 """Refuses new work while the server is stopping, and knows when the old work is done."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from embedwell.errors import Draining
@@ -18,6 +18,7 @@ class Traffic:
         self._idle = asyncio.Event()
         self._idle.set()
         self._timers: set[asyncio.Timeout] = set()
+        self._streams: set[asyncio.Timeout] = set()
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -32,10 +33,14 @@ class Traffic:
                 self._idle.set()
 
     @asynccontextmanager
-    async def until_cut(self) -> AsyncIterator[None]:
-        """Ends what it holds, a body that is awaited too, with Draining once `cut` is called."""
-        timer = asyncio.timeout(None)
-        self._timers.add(timer)
+    async def until_cut(self, *, stream: bool) -> AsyncIterator[None]:
+        """Ends what it holds, a body that is awaited too, with Draining once it is cut.
+
+        `cut` does that, to a stream already `drain`: it could outlast any grace period.
+        """
+        timer = asyncio.timeout(0 if stream and self.draining else None)
+        timers = self._streams if stream else self._timers
+        timers.add(timer)
         try:
             async with timer:
                 yield
@@ -44,18 +49,27 @@ class Traffic:
                 raise Draining("The server stopped before the request was done") from None
             raise
         finally:
-            self._timers.discard(timer)
+            timers.discard(timer)
+
+    def drain(self) -> None:
+        """New work is refused from now on, and bodies that stream are given up."""
+        self.draining = True
+        _expire(self._streams)
 
     def cut(self) -> None:
         """The grace period is over."""
-        now = asyncio.get_running_loop().time()
-        for timer in self._timers:
-            if not timer.expired():
-                timer.reschedule(now)
+        _expire(self._streams | self._timers)
 
     async def idle(self) -> None:
         """Returns when no request is under way."""
         await self._idle.wait()
+
+
+def _expire(timers: Iterable[asyncio.Timeout]) -> None:
+    now = asyncio.get_running_loop().time()
+    for timer in timers:
+        if not timer.expired():
+            timer.reschedule(now)
 
 
 class Drain:

@@ -1,14 +1,15 @@
-"""GET /models: what is there, without asking the network."""
+"""The models at hand: listed without asking the network, and deleted."""
 
 from collections.abc import Sequence
 
 from embedwell.http.core import Core
 from embedwell.http.wire import Model, ModelList
 from embedwell.interfaces.routes import Reply, Request, Route
+from embedwell.interfaces.status import Deleted
 
 
 def routes(core: Core) -> Sequence[Route]:
-    """The listing, and one of its rows."""
+    """The listing, one of its rows, and its end."""
 
     async def listing(request: Request) -> Reply:
         rows = [await core.card(listed) for listed in await core.registry.models()]
@@ -18,6 +19,10 @@ def routes(core: Core) -> Sequence[Route]:
         listed = await core.registry.describe(core.parse_tag(request.args["tag"]))
         card = await core.card(listed)
         return Reply(body=Model.of(card), model=card.name)
+
+    async def delete(request: Request) -> Reply:
+        deleted = await core.delete(core.parse_tag(request.args["tag"]))
+        return Reply(body=deleted, model=deleted.model)
 
     return [
         Route(
@@ -37,5 +42,14 @@ def routes(core: Core) -> Sequence[Route]:
             summary="One model, from local state",
             replies={200: Model},
             errors=("NOT_FOUND", "VALIDATION_ERROR", "SOURCE_ERROR"),
+        ),
+        Route(
+            method="DELETE",
+            path="/models/<tag>",
+            handler=delete,
+            access="manage",
+            summary="Delete a model in the source that serves it; requests in flight finish",
+            replies={200: Deleted},
+            errors=("NOT_FOUND", "VALIDATION_ERROR", "CONFLICT", "SOURCE_ERROR"),
         ),
     ]

@@ -1,0 +1,98 @@
+"""The sources, built in the order of the chain; and the local models, for a server or without."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from embedwell import report
+from embedwell.config.schema import Config
+from embedwell.events import Events
+from embedwell.interfaces.models import ModelKey, Source
+from embedwell.interfaces.services import BaseServices, Threads
+from embedwell.interfaces.status import ModelCard
+from embedwell.loader import Plugins, build
+from embedwell.models import manifest as manifest_reader
+from embedwell.models.aliases import settle
+from embedwell.models.archive import unpack
+from embedwell.models.checking import Checker
+from embedwell.models.holds import Holds
+from embedwell.models.manifests import Manifests
+from embedwell.models.registry import SourceRegistry
+from embedwell.models.store import ModelStore
+from embedwell.tasks.runner import TaskRunner
+from embedwell.tasks.threads import BoundedThreads
+
+THREADS = 8
+
+
+def build_sources(
+    plugins: Plugins, config: Config, services: Callable[[str], BaseServices]
+) -> list[tuple[str, Source]]:
+    """The sources in the order in which they are asked; raises PluginError, ConfigurationError."""
+    built: list[tuple[str, Source]] = []
+    for item in plugins.source_chain(config.sources.order):
+        name = item.spec.name
+        source: Source = build(
+            f"source {name}",
+            item.origin,
+            partial(item.spec.build, item.config, services(name)),
+        )
+        built.append((name, source))
+    return built
+
+
+def make_store(
+    config: Config,
+    threads: Threads,
+    holds: Holds,
+    changed: Callable[[Sequence[ModelKey]], None],
+    wall: Callable[[], float],
+) -> ModelStore:
+    """The store below the data directory, not opened yet."""
+    return ModelStore(
+        Path(config.server.data_dir),
+        settings=config.store,
+        threads=threads,
+        changed=changed,
+        holds=holds,
+        check=Checker(threads).check,
+        unpack=unpack,
+        wall=wall,
+    )
+
+
+async def list_models(config: Config, plugins: Plugins) -> Sequence[ModelCard]:
+    """The local models as the server would list them; needs no device and no lock."""
+    events = Events()
+    tasks = TaskRunner(events.emit, time.monotonic, time.time)
+    threads = BoundedThreads(THREADS)
+    folder = Path(config.server.data_dir)
+    store = make_store(config, threads, Holds(), lambda keys: None, time.time)
+    await store.peek()
+
+    def services(name: str) -> BaseServices:
+        return BaseServices(
+            folder=folder / name,
+            store=store,
+            tasks=tasks,
+            threads=threads,
+            changed=lambda keys: None,
+            emit=events.emit,
+            clock=time.monotonic,
+        )
+
+    registry = SourceRegistry(
+        build_sources(plugins, config, services),
+        tasks,
+        config.sources,
+        time.monotonic,
+        aliases=settle(config).aliases,
+    )
+    manifests = Manifests(threads, manifest_reader.read)
+    try:
+        return [await report.card(listed, manifests) for listed in await registry.models()]
+    finally:
+        await registry.aclose()
+        await manifests.aclose()
+        await tasks.aclose()

@@ -1,0 +1,53 @@
+"""How far a task is: one line that changes on a terminal, now and then a line elsewhere."""
+
+import sys
+from typing import TextIO
+
+STEP = 10  # percent between two plain lines
+
+
+class ProgressLine:
+    """Shows bytes done; a terminal's line is finished by `end`."""
+
+    def __init__(self, label: str, stream: TextIO | None = None) -> None:
+        self._label = label
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty()
+        self._shown = ""
+        self._next = 0
+
+    def show(self, done: int, total: int | None) -> None:
+        """The state as it is now."""
+        line = f"{self._label}  {_amount(done, total)}"
+        if self._live:
+            self._write(f"\r{line.ljust(len(self._shown))}")
+            self._shown = line
+            return
+        percent = 100 * done // total if total else 0
+        if not self._shown or percent >= self._next:
+            self._write(f"{line}\n")
+            self._shown, self._next = line, percent // STEP * STEP + STEP
+
+    def end(self) -> None:
+        """Leave the line as it stands; called also when nothing was shown."""
+        if self._live and self._shown:
+            self._write("\n")
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+
+def size(number: int) -> str:
+    """Bytes for people: 640 B, 90.9 MB, 1.20 GB."""
+    if number < 1_000:
+        return f"{number} B"
+    if number < 1_000_000:
+        return f"{number / 1e3:.0f} kB"
+    return f"{number / 1e6:.1f} MB" if number < 1_000_000_000 else f"{number / 1e9:.2f} GB"
+
+
+def _amount(done: int, total: int | None) -> str:
+    if not total:
+        return size(done)
+    return f"{100 * done // total:3d} %  {size(done)} of {size(total)}"

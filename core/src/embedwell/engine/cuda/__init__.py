@@ -1,0 +1,1 @@
+"""NVIDIA GPUs: their memory, and what NVML says of the board."""

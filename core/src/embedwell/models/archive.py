@@ -1,0 +1,99 @@
+"""An archive → a model's files: zip, tar or tar.gz, whichever it is by its content.
+
+Contents are written under numbers, and get names of the archive's only once all are checked.
+"""
+
+import gzip
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from embedwell.errors import InvalidModel
+from embedwell.models import tars, zips
+from embedwell.models.files import full_disk
+from embedwell.models.members import Limits, Member, read, shown
+from embedwell.models.sorting import Sorter, Wanted
+
+_GZIP = b"\x1f\x8b"
+_DEFAULT = Limits()
+
+
+def unpack(
+    archive: Path,
+    target: Path,
+    *,
+    within: str = "",
+    only: Wanted | None = None,
+    limits: Limits = _DEFAULT,
+) -> None:
+    """Put the files of an archive into the folder `target`; blocks, in flat memory.
+
+    A single folder around everything is taken off; then only what lies below `within` is kept,
+    and of that only the names that `only` accepts. Raises InvalidModel (`target` then holds
+    nothing new), InsufficientStorage; OSError where `target` is taken away meanwhile.
+    """
+    with full_disk(), TemporaryDirectory(prefix=".unpacking-", dir=target) as scratch:
+        sorter = Sorter(within.strip("/"), only or _everything, limits)
+        with _members(archive, limits) as members:
+            _write(members, sorter, Path(scratch), limits)
+        names = sorter.settled()
+        _refuse_present(names, target)
+        for name, number in names.items():
+            _place(Path(scratch, str(number)), target, name)
+
+
+def _everything(_: str) -> bool:
+    return True
+
+
+@contextmanager
+def _members(archive: Path, limits: Limits) -> Iterator[Iterator[Member]]:
+    with archive.open("rb") as file:
+        start = file.read(512)
+        file.seek(0)
+        if start.startswith(zips.STARTS):
+            yield read(zips.members(archive, limits))
+        elif start.startswith(_GZIP):
+            with gzip.GzipFile(fileobj=file) as packed:
+                yield read(tars.members(tars.Stream(packed, file, limits), limits))
+        elif tars.starts(start):
+            yield read(tars.members(tars.Stream(file, file, limits), limits))
+        else:
+            raise InvalidModel("The archive is none of zip, tar and tar.gz")
+
+
+def _write(members: Iterable[Member], sorter: Sorter, scratch: Path, limits: Limits) -> None:
+    left = limits.bytes
+    for member in members:
+        scratch.stat()  # raises once nobody wants the folder any more
+        number = sorter.accept(member)
+        if number is not None:
+            left = _write_one(read(member.chunks()), scratch / str(number), left)
+
+
+def _write_one(chunks: Iterable[bytes], path: Path, left: int) -> int:
+    """How many bytes may still be written after this file."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        for data in chunks:
+            left -= len(data)
+            if left < 0:
+                raise InvalidModel("The archive holds more bytes than a model may have")
+            file.write(data)
+            path.stat()
+    return left
+
+
+def _refuse_present(names: Iterable[str], target: Path) -> None:
+    present = next((name for name in names if os.path.lexists(target / name)), None)
+    if present is not None:
+        raise InvalidModel(f"'{shown(present)}' is in the model already")
+
+
+def _place(source: Path, target: Path, name: str) -> None:
+    *folders, file = name.split("/")
+    for folder in folders:
+        target /= folder
+        target.mkdir(mode=0o700, exist_ok=True)
+    source.rename(target / file)

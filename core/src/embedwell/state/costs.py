@@ -1,0 +1,78 @@
+"""What loads took, remembered, so that the next estimate is a measurement."""
+
+from typing import Self
+
+from msgspec import Struct
+
+from embedwell.state.database import Database
+
+MOST = 10_000
+
+PUT = (
+    "INSERT INTO costs (digest, dtype, device, engine, weights, peak, seconds, measured) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest, dtype, device, engine) DO UPDATE SET "
+    "weights = excluded.weights, peak = excluded.peak, seconds = excluded.seconds, "
+    "measured = excluded.measured"
+)
+DROP = "DELETE FROM costs WHERE digest = ? AND dtype = ? AND device = ? AND engine = ?"
+ALL = (
+    "SELECT digest, dtype, device, engine, weights, peak, seconds, measured FROM costs "
+    "ORDER BY measured"
+)
+
+
+class CostKey(Struct, frozen=True):
+    """What a measurement depends on: the content, and what loaded it where.
+
+    `engine` names the version of whatever else changes the result.
+    """
+
+    digest: str
+    dtype: str
+    device: str
+    engine: str
+
+    @property
+    def parts(self) -> tuple[str, str, str, str]:
+        return (self.digest, self.dtype, self.device, self.engine)
+
+
+class Cost(Struct, frozen=True):
+    """Bytes of the weights, bytes of the largest batch beside them, seconds of the load."""
+
+    weights: int
+    peak: int
+    seconds: float
+
+
+class Costs:
+    """Made by `open`; loop only. Of more than 10,000, those measured longest ago leave."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._costs: dict[CostKey, Cost] = {}  # measured longest ago first
+        self._measured = 0  # counts up: a clock could go back
+
+    @classmethod
+    async def open(cls, database: Database) -> Self:
+        """With all that was measured before."""
+        costs = cls(database)
+        for *key, weights, peak, seconds, measured in await database.read(ALL):
+            costs._costs[CostKey(*key)] = Cost(weights, peak, seconds)
+            costs._measured = measured
+        return costs
+
+    def get(self, key: CostKey) -> Cost | None:
+        return self._costs.get(key)
+
+    def put(self, key: CostKey, cost: Cost) -> None:
+        """The newest measurement replaces an earlier one."""
+        self._measured += 1
+        self._costs.pop(key, None)
+        self._costs[key] = cost
+        values = (*key.parts, cost.weights, cost.peak, cost.seconds, self._measured)
+        self._database.execute(PUT, values, ("costs", *key.parts))
+        if len(self._costs) > MOST:
+            oldest = next(iter(self._costs))
+            del self._costs[oldest]
+            self._database.execute(DROP, oldest.parts, ("costs", *oldest.parts))

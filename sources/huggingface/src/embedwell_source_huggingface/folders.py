@@ -1,0 +1,71 @@
+"""Changes to the source's own cache folder; all of it blocks."""
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+
+def repo_folder(repo: str) -> str:
+    """The name of a repository's folder, as huggingface_hub has it."""
+    return f"models--{repo.replace('/', '--')}"
+
+
+def mark(folder: Path, commit: str) -> None:
+    """Note that a commit is deleted, then take the names away that point to it."""
+    marker = _marker(folder, commit)
+    marker.parent.mkdir(exist_ok=True)
+    marker.touch()
+    _sync(marker.parent)
+    for ref in (folder / "refs").rglob("*"):
+        if ref.is_file() and ref.read_text().strip() == commit:
+            ref.unlink()
+
+
+def marked(folder: Path, commit: str) -> bool:
+    """Whether a commit is deleted, though its files may still be there."""
+    return _marker(folder, commit).exists()
+
+
+def unmark(folder: Path, commit: str) -> None:
+    """A deleted commit is wanted again."""
+    _marker(folder, commit).unlink(missing_ok=True)
+
+
+def erase(folder: Path, commit: str) -> None:
+    """Remove a marked commit's files, and blobs that no other commit uses; else do nothing."""
+    if not marked(folder, commit):
+        return
+    shutil.rmtree(folder / "snapshots" / commit, ignore_errors=True)
+    (folder / "trees" / f"{commit}.json").unlink(missing_ok=True)
+    shutil.rmtree(folder / ".no_exist" / commit, ignore_errors=True)
+    used = {link.resolve().name for link in (folder / "snapshots").rglob("*") if link.is_symlink()}
+    with suppress(FileNotFoundError):
+        for blob in (folder / "blobs").iterdir():
+            if blob.name not in used:
+                blob.unlink(missing_ok=True)
+    if any((folder / "snapshots").glob("*")):
+        unmark(folder, commit)
+    else:
+        shutil.rmtree(folder)
+
+
+def name(folder: Path, revision: str, commit: str) -> None:
+    """Let a branch or tag name a commit."""
+    ref = folder / "refs" / revision
+    ref.parent.mkdir(parents=True, exist_ok=True)
+    half = ref.with_name(f"{ref.name}.{os.getpid()}.tmp")
+    half.write_text(commit)
+    half.replace(ref)
+
+
+def _marker(folder: Path, commit: str) -> Path:
+    return folder / ".deleted" / commit
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,149 @@
+"""A model cache with a loader that is told what to do."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Self
+
+from embedwell.cache.model_cache import ModelCache
+from embedwell.cache.resident import Lease, Resident
+from embedwell.interfaces.caches import CacheStrategy, Estimate, Need
+from embedwell.interfaces.encoders import Encoder
+from embedwell.interfaces.events import Event, ModelEvicted
+from embedwell.interfaces.models import ModelKey, Snapshot
+from embedwell.testing import FakeEncoder, FakeMemory
+from embedwell_cache_fixed.strategy import Config, FixedSize
+from tests.core.cache.fake_time import clock_of_loop
+
+DTYPE = "float32"
+
+
+def model_key(name: str, revision: str = "1") -> ModelKey:
+    return ModelKey("test", name, revision)
+
+
+def snapshot(name: str, revision: str = "1") -> Snapshot:
+    return Snapshot(Path("/nowhere") / name, model_key(name, revision), name)
+
+
+class Loader:
+    """Loads at once, or when `gate` opens; sizes, seconds and failures by name."""
+
+    def __init__(self, memory: FakeMemory) -> None:
+        self.memory = memory
+        self.needs: dict[str, Need] = {}
+        self.measured: dict[str, Need] = {}
+        self.known_seconds: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
+        self.failures: dict[str, list[BaseException]] = {}
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.unload_gate = asyncio.Event()
+        self.unload_gate.set()
+        self.loads: list[str] = []
+        self.loading: Counter[ModelKey] = Counter()
+        self.unloads = 0
+        self.before_load: Callable[[], None] = lambda: None
+        self.before_unload: Callable[[Encoder], None] = lambda encoder: None
+
+    async def estimate(self, snapshot: Snapshot) -> Estimate:
+        name = snapshot.key.name
+        return Estimate(self.needs.get(name, Need(10, 2)), self.known_seconds.get(name, 0.0))
+
+    async def load(self, snapshot: Snapshot) -> Encoder:
+        name = snapshot.key.name
+        self.before_load()
+        self.loads.append(name)
+        self.loading[snapshot.key] += 1
+        assert self.loading[snapshot.key] == 1, "one load of a model at a time"
+        try:
+            await self.gate.wait()
+            if name in self.seconds:
+                await asyncio.sleep(self.seconds[name])
+        finally:
+            self.loading[snapshot.key] -= 1
+        if self.failures.get(name):
+            raise self.failures[name].pop(0)
+        need = self.measured.get(name) or (await self.estimate(snapshot)).need
+        self.memory.taken += need.weights
+        return FakeEncoder(need=need)
+
+    async def unload(self, encoder: Encoder) -> None:
+        self.before_unload(encoder)
+        await self.unload_gate.wait()
+        await asyncio.sleep(0)
+        encoder.close()
+        self.unloads += 1
+        self.memory.taken -= encoder.facts.need.weights
+
+
+class Bench:
+    """`async with` closes the cache; what is entered in `held` is left before."""
+
+    def __init__(
+        self,
+        max_models: int = 2,
+        total: int = 100,
+        strategy: CacheStrategy | None = None,
+        *,
+        pinned: str = "",
+        keep_alive: float | None = None,
+    ) -> None:
+        self.memory = FakeMemory(total)
+        self.loader = Loader(self.memory)
+        self.clock = clock_of_loop()
+        self.events: list[Event] = []
+        self.wishes: list[str] = []
+        self.pinned = set(pinned)
+        self.held = AsyncExitStack()
+        self.cache = ModelCache(
+            self.loader,
+            strategy or FixedSize(Config(max_models=max_models)),
+            self.memory,
+            safety=0,
+            emit=self.events.append,
+            clock=self.clock,
+            wall=self.clock,
+            wish=self.wishes.append,
+            pinned=lambda key: key.name in self.pinned,
+            keep_alive=keep_alive,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.held.aclose()
+        await self.cache.aclose()
+
+    async def use(self, name: str, *, seconds: float = 0.0) -> None:
+        self.clock.now += 1
+        async with self.cache.lease(snapshot(name), DTYPE):
+            if seconds:
+                await asyncio.sleep(seconds)
+
+    async def preload(self, name: str) -> None:
+        async with self.cache.lease(snapshot(name), DTYPE, demand=False):
+            pass
+
+    async def hold(self, name: str) -> Lease:
+        """A lease until `held` is closed."""
+        return await self.held.enter_async_context(self.cache.lease(snapshot(name), DTYPE))
+
+    def states(self) -> dict[str, str]:
+        return {r.tag: r.state.value for r in self.cache.residents()}
+
+    def resident(self, name: str) -> Resident:
+        (found,) = [r for r in self.cache.residents() if r.tag == name]
+        return found
+
+    def evicted(self) -> list[str]:
+        return [e.model for e in self.events if isinstance(e, ModelEvicted)]
+
+
+async def settled() -> None:
+    """Until all that can happen now has happened."""
+    for _ in range(50):
+        await asyncio.sleep(0)

@@ -1,0 +1,301 @@
+"""Downloads ahead of use, branches that move, and models of the Hub that are deleted."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from embedwell import (
+    EmbedwellError,
+    Fetch,
+    Forbidden,
+    Invalid,
+    ModelKey,
+    ModelNotFound,
+    ModelRef,
+    ReadOnly,
+    Reply,
+    Request,
+    RequestHead,
+    Snapshot,
+    SourceError,
+    Task,
+)
+from embedwell.config.schema import Store
+from embedwell.interfaces.services import BaseServices
+from embedwell.tasks.runner import TaskRunner
+from embedwell.testing import make_model_folder, make_services
+from embedwell_source_huggingface.config import Config
+from embedwell_source_huggingface.source import HubSource
+from tests.sources.hub import COMMIT, Hub, contents, store
+
+TINY = "some-owner/tiny"
+REF = ModelRef(TINY)
+NEWER = "f" * 40
+Make = Callable[..., HubSource]
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("HF_", "HUGGING", "TRANSFORMERS_", "XDG_CACHE")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, bytes]:
+    return contents(make_model_folder(tmp_path / "original"))
+
+
+@pytest.fixture
+def hub(files: dict[str, bytes]) -> Iterator[Hub]:
+    made = Hub()
+    made.add(TINY, files)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def changes() -> list[ModelKey]:
+    return []
+
+
+@pytest.fixture
+async def services(tmp_path: Path, changes: list[ModelKey]) -> AsyncIterator[BaseServices]:
+    made = make_services(tmp_path / "own")
+    yield msgspec.structs.replace(made, changed=changes.extend)
+    assert isinstance(made.tasks, TaskRunner)
+    await made.tasks.aclose()
+
+
+@pytest.fixture
+async def make(hub: Hub, services: BaseServices) -> Make:
+    def build(**settings: Any) -> HubSource:
+        values = {"endpoint": hub.url, "timeout": 60} | settings
+        return HubSource(msgspec.convert(values, Config), services)
+
+    return build
+
+
+async def pull(source: HubSource, **body: Any) -> Task:
+    """As the route is called; the task when it has ended."""
+    (route,) = source.routes()
+    assert route.body is not None
+    head = RequestHead("POST", "/models/huggingface", {}, "test", "manage")
+    request = Request(
+        head=head,
+        args={},
+        query={},
+        body=msgspec.convert(body, route.body),
+        request_id="r",
+        timeout=60,
+    )
+    reply = await route.handler(request)
+    assert isinstance(reply, Reply)
+    assert reply.status == 202
+    assert reply.headers["location"] == f"/tasks/{reply.body.id}"
+    with suppress(EmbedwellError):
+        await source.services.tasks.result(reply.body.id)
+    return source.services.tasks.get(reply.body.id)
+
+
+async def settled(source: HubSource) -> None:
+    await source._removal.settled()
+
+
+async def test_a_model_is_downloaded_ahead_of_use(hub: Hub, make: Make) -> None:
+    source = make()
+    task = await pull(source, model=TINY)
+    assert (task.status, task.kind) == ("done", "download")
+    assert task.done == task.total
+    found = await make(offline=True).resolve(REF)
+    assert isinstance(found, Snapshot)
+    assert found.key.revision == COMMIT
+
+
+async def test_a_branch_is_refreshed_and_the_earlier_commit_let_go(
+    hub: Hub, make: Make, changes: list[ModelKey]
+) -> None:
+    source = make()
+    await pull(source, model=TINY)
+    hub.repos[TINY].commit = NEWER
+    stays = await source.resolve(REF)
+    assert isinstance(stays, Snapshot)
+    assert stays.key.revision == COMMIT
+    changes.clear()
+    assert (await pull(source, model=TINY)).status == "done"
+    for later in (source, make(offline=True)):
+        moved = await later.resolve(REF)
+        assert isinstance(moved, Snapshot)
+        assert moved.key.revision == NEWER
+    assert changes == [ModelKey("huggingface", TINY, COMMIT)]
+
+
+async def test_a_commit_that_is_here_is_named_again_without_a_download(
+    hub: Hub, make: Make
+) -> None:
+    source = make()
+    await pull(source, model=TINY)
+    hub.repos[TINY].commit = NEWER
+    await pull(source, model=TINY)
+    hub.repos[TINY].commit = COMMIT
+    hub.requests.clear()
+    assert (await pull(source, model=TINY)).status == "done"
+    assert hub.fetched() == set()
+    found = await make(offline=True).resolve(REF)
+    assert isinstance(found, Snapshot)
+    assert found.key.revision == COMMIT
+
+
+async def test_a_branch_is_looked_up_anew_after_a_while(hub: Hub, make: Make) -> None:
+    source = make(refresh_seconds=0.001)
+    await pull(source, model=TINY)
+    hub.repos[TINY].commit = NEWER
+    await source.resolve(REF)
+    (refresh,) = [t for t in source.services.tasks.list() if t.kind == "refresh"]
+    await source.services.tasks.result(refresh.id)
+    moved = await source.resolve(REF)
+    assert isinstance(moved, Snapshot)
+    assert moved.key.revision == NEWER
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"model": "no-owner"}, "model"),
+        ({"model": "a/b/c"}, "model"),
+        ({"model": "https://example.com/a"}, "model"),
+        ({"model": "../b"}, "model"),
+        ({"model": TINY, "revision": "../.."}, "revision"),
+        ({"model": TINY, "revision": "-rf"}, "revision"),
+    ],
+)
+async def test_what_is_no_name_of_the_hub_is_not_asked_for(
+    hub: Hub, make: Make, body: dict[str, str], field: str
+) -> None:
+    with pytest.raises(Invalid) as error:
+        await pull(make(), **body)
+    assert error.value.param == field
+    assert hub.requests == []
+
+
+async def test_a_model_that_the_hub_does_not_have(make: Make) -> None:
+    with pytest.raises(ModelNotFound, match="nobody/nothing"):
+        await pull(make(), model="nobody/nothing")
+
+
+@pytest.mark.parametrize("settings", [{"download": "never"}, {"offline": True}])
+async def test_a_download_must_be_allowed(hub: Hub, make: Make, settings: dict[str, Any]) -> None:
+    with pytest.raises(Forbidden, match="may not be downloaded"):
+        await pull(make(**settings), model=TINY)
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    ("status", "why"), [(403, "refused access .* .403."), (429, "answered 429"), (500, "500")]
+)
+async def test_a_hub_that_refuses_is_quoted(hub: Hub, make: Make, status: int, why: str) -> None:
+    hub.status = status
+    with pytest.raises(SourceError, match=why):
+        await pull(make(), model=TINY)
+
+
+async def test_files_from_elsewhere_get_no_token_and_must_have_the_right_hash(
+    hub: Hub, make: Make, files: dict[str, bytes]
+) -> None:
+    other = Hub()
+    other.add(TINY, {**files, "model.safetensors": files["model.safetensors"][:-1] + b"?"})
+    try:
+        hub.elsewhere = other.url.replace("127.0.0.1", "localhost")
+        task = await pull(make(token="hf_secret"), model=TINY)
+        assert task.status == "failed"
+        assert "arrived damaged" in str(task.error)
+        assert other.requests
+        assert all(not authorization for _, _, authorization in other.requests)
+        hub.elsewhere = ""
+        assert (await pull(make(token="hf_secret"), model=TINY)).status == "done"
+    finally:
+        other.close()
+
+
+async def test_a_deleted_model_is_gone_with_its_files(
+    hub: Hub, make: Make, changes: list[ModelKey], tmp_path: Path
+) -> None:
+    source = make()
+    await pull(source, model=TINY)
+    changes.clear()
+    await source.delete(REF)
+    assert await source.models() == []
+    assert changes == [ModelKey("huggingface", TINY, COMMIT)]
+    await settled(source)
+    assert not list((tmp_path / "own").rglob("*.safetensors"))
+    assert not list((tmp_path / "own").rglob("blobs"))
+    offer = await source.resolve(REF)
+    assert isinstance(offer, Fetch), "it can be downloaded again"
+    await offer.run(lambda done, total: None)
+    assert len(await source.models()) == 1
+
+
+async def test_one_commit_is_deleted_and_the_other_keeps_its_files(hub: Hub, make: Make) -> None:
+    source = make()
+    await pull(source, model=TINY)
+    hub.repos[TINY].commit = NEWER
+    await pull(source, model=TINY)
+    await source.delete(ModelRef(TINY, COMMIT))
+    await settled(source)
+    (left,) = await source.models()
+    assert left.key.revision == NEWER
+    assert (left.path / "model.safetensors").stat().st_size > 0
+
+
+async def test_files_of_a_deleted_model_go_at_the_next_start(
+    hub: Hub, make: Make, tmp_path: Path
+) -> None:
+    source = make()
+    await pull(source, model=TINY)
+    (snapshot,) = await source.models()
+    source._cache.forget(snapshot)  # and then the process was killed
+    assert list((tmp_path / "own").rglob("*.safetensors"))
+    later = make(offline=True)
+    assert await later.models() == []
+    assert not list((tmp_path / "own").rglob("*.safetensors"))
+
+
+async def test_the_users_own_cache_is_not_ours_to_delete(
+    make: Make, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    store(tmp_path / "user/.cache/huggingface/hub", TINY, files)
+    source = make(offline=True)
+    with pytest.raises(ReadOnly, match="only reads"):
+        await source.delete(REF)
+    assert len(await source.models()) == 1
+
+
+async def test_a_model_that_is_not_there_cannot_be_deleted(make: Make) -> None:
+    with pytest.raises(ModelNotFound):
+        await make().delete(REF)
+
+
+async def test_downloads_stay_within_the_stores_share(
+    hub: Hub, services: BaseServices, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    size = sum(map(len, files.values()))
+    roomy = make_services(tmp_path / "capped", settings=Store(max_disk_gb=size * 2.5 / 1e9))
+    source = HubSource(Config(endpoint=hub.url, timeout=60), roomy)
+    hub.add("some-owner/second", {**files, "config.json": files["config.json"] + b" "})
+    hub.add("some-owner/third", {**files, "config.json": files["config.json"] + b"  "})
+    for name in (TINY, "some-owner/second"):
+        assert (await pull(source, model=name)).status == "done"
+    third = await pull(source, model="some-owner/third")
+    assert third.status == "failed"
+    assert "max_disk_gb" in str(third.error), "both were used just now"
+    source._used.clear()
+    assert (await pull(source, model="some-owner/third")).status == "done"
+    names = {snapshot.key.name for snapshot in await source.models()}
+    assert "some-owner/third" in names
+    assert len(names) == 2
