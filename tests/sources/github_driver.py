@@ -1,7 +1,8 @@
 """Drives the GitHub source as the server does: a route's handler, then tasks."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 
 from embedwell import BaseServices, Reply, Request, RequestHead, Snapshot, Task
 from embedwell.models.files import Files
+from embedwell.models.validation import validate
 from embedwell.tasks.runner import TaskRunner
 from embedwell.testing import make_model_folder, make_services
 from embedwell_source_github.config import Config
@@ -32,7 +34,7 @@ class Driver:
     async def post(self, **body: Any) -> Reply:
         (route,) = self.source.routes()
         head = RequestHead("POST", "/models/github", {}, "127.0.0.1", "manage")
-        return await route.handler(  # type: ignore[union-attr]
+        return await route.handler(
             Request(
                 head=head,
                 args={},
@@ -85,12 +87,15 @@ async def driving(
     *,
     resolve: Resolve = system_resolver,
     files: Files | None = None,
+    check: Callable[[Path], Awaitable[None]] | None = None,
     clock: Callable[[], float] = time.monotonic,
     **settings: Any,
 ) -> AsyncIterator[Driver]:
     """Settings as TOML has them; further attempts come at once."""
     values = {"api_url": github.api, "web_url": github.web, **settings}
-    services = msgspec.structs.replace(make_services(folder, files=files), clock=clock)
+    services = msgspec.structs.replace(
+        make_services(folder, files=files, check=check or in_a_thread), clock=clock
+    )
     config = msgspec.convert(values, Config)
     source = GitHubSource(config, services, resolve=resolve, pauses=(0, 0))
     try:
@@ -98,6 +103,11 @@ async def driving(
     finally:
         assert isinstance(services.tasks, TaskRunner)
         await services.tasks.aclose()
+
+
+async def in_a_thread(folder: Path) -> None:
+    """What a server checks in a process of its own, which takes longer to start than the rest."""
+    await asyncio.to_thread(validate, folder)
 
 
 def model(folder: Path, **options: Any) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from embedwell import ModelRef, SourceError
+from embedwell import Invalid, ModelRef, Overloaded, SourceError
 from embedwell.models import manifest
 from embedwell.testing import SourceContract
 from embedwell.testing.contracts import SourceCase
@@ -181,7 +181,7 @@ async def test_a_subfolder_of_a_monorepo(
     assert published(snapshot.path) == files
 
 
-async def lfs_tree(repository: Repository, files: dict[str, bytes]) -> Tree:
+def lfs_tree(repository: Repository, files: dict[str, bytes]) -> Tree:
     return {
         **files,
         "model.safetensors": repository.lfs(files["model.safetensors"]),
@@ -195,7 +195,7 @@ async def test_lfs_files_are_fetched_with_their_own_headers(
 ) -> None:
     monkeypatch.setenv("MINE", SECRET)
     repository = server.add(TINY, {}, token=SECRET)
-    repository.trees[COMMIT] = await lfs_tree(repository, files)
+    repository.trees[COMMIT] = lfs_tree(repository, files)
     async with driving(tmp_path / "own", server, token={"env": "MINE"}) as driver:
         snapshot = await driver.bring()
     assert published(snapshot.path) == files
@@ -292,7 +292,7 @@ async def test_what_a_repository_lacks_is_the_tasks_error(
     assert "(submodules are not fetched)" in await error(
         {".gitmodules": b"[]", "weights": Submodule(), **rest}
     )
-    inside = {"submodule": Submodule(), "README.md": b""}
+    inside: Tree = {"submodule": Submodule(), "README.md": b""}
     assert "no files of a model" in await error(inside, subfolder="submodule", model="x")
     assert "no folder 'absent'" in await error(rest, subfolder="absent", model="x")
     assert "model-00002-of-00002.safetensors" in await error(shards(dict(files)))
@@ -309,49 +309,25 @@ async def test_shards_beside_the_whole_file_are_left_behind(
     assert published((await driver.bring()).path) == files
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({}, "owner"),
-        ({"owner": "a"}, "repo"),
-        ({"repository": "a/b", "owner": "a"}, "repository"),
-        *(({"repository": bad}, "repository") for bad in (
-            "", "a", "/", "a/", "/b", "a/b/c", "https://github.com/a/b", "http://127.0.0.1:1/x",
-            "file:///etc/passwd", "ext::sh -c x", "--upload-pack", "--upload-pack/x", "a/--upload-pack",
-            "owner/../x", "owner/..", "owner/.", "owner/repo;x", "owner/repo?x", "owner/repo#x",
-            "owner/re po", "owner/repo\n", "owner@evil/x", "owner/%2e%2e", "a\\b/c", "é/b",
-            "git@github.com:a/b", "a" * 40 + "/b", "a/" + "b" * 101,
-        )),
-        ({"owner": "a/b", "repo": "c"}, "owner"),
-        ({"owner": "-a", "repo": "c"}, "owner"),
-        ({"owner": "a", "repo": "../c"}, "repo"),
-        ({"owner": "a", "repo": ".."}, "repo"),
-        *(({"repository": "a/b", "revision": bad}, "revision") for bad in (
-            "", "..", "../..", "a/../b", "/a", "a/", "a//b", "-a", "--upload-pack", "a b", "a?b",
-            "a#b", "a%2e", "./a", "a/.", "x" * 129, "refs/heads/é", "main\n", "main@{1}",
-        )),
-        *(({"repository": "a/b", "model": "m", "subfolder": bad}, "subfolder") for bad in (
-            "", "/etc", "..", "../..", "a/../b", "a//b", "a/", "./a", "-rf", "a b", "a\\b", "C:\\x",
-            "/".join("abcdefghi"), "x" * 101,
-        )),
-        ({"repository": "a/b", "subfolder": "x"}, "model"),
-        ({"repository": "a/.github"}, "model"),
-        *(({"repository": "a/b", "model": bad}, "model") for bad in (
-            "", "a/b/c", "../a", "a@main", "github:a", "-a", ".a", "a b",
-        )),
-    ],
-    ids=lambda value: str(value)[:60],
-)  # fmt: skip
 async def test_bad_requests_are_refused_before_any_connection(
-    driver: Driver, server: GitHub, body: dict[str, str], field: str
+    driver: Driver, server: GitHub
 ) -> None:
-    from embedwell import Invalid
-
-    async with canary():
-        with pytest.raises(Invalid) as caught:
-            await driver.post(**body)
-    assert caught.value.param == field
-    assert field in caught.value.message
+    async with canary() as bird:
+        local = f"127.0.0.1:{bird.port}"
+        bad = [
+            *({"repository": text} for text in (
+                f"http://{local}/x", f"https://{local}/a/b", f"{local}/x", "https://github.com/a/b",
+                "file:///etc/passwd", "ext::sh -c x", "--upload-pack", "owner/../x", "owner/repo;x",
+            )),
+            {"owner": local, "repo": "x"},
+            {"repository": TINY, "revision": "../.."},
+            {"repository": TINY, "revision": f"http://{local}/"},
+            {"repository": TINY, "subfolder": "../..", "model": "x"},
+            {"repository": TINY, "model": f"http://{local}/"},
+        ]  # fmt: skip
+        for body in bad:
+            with pytest.raises(Invalid):
+                await driver.post(**body)
     assert driver.services.tasks.list() == []
     assert server.seen == []
 
@@ -380,8 +356,6 @@ async def test_what_github_does_not_have(
 async def test_too_many_imports_are_refused(
     repository: Repository, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from embedwell import Overloaded
-
     monkeypatch.setattr("embedwell_source_github.source.WAITING", 0)
     with pytest.raises(Overloaded, match="imports from GitHub are under way"):
         await driver.post(repository=TINY)

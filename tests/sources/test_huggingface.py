@@ -304,7 +304,7 @@ async def test_the_operators_cache_is_used(
     monkeypatch.setenv("HF_HOME", str(tmp_path / "theirs"))
     snapshot = await bring(make())
     assert snapshot.path.is_relative_to(tmp_path / "theirs" / "hub")
-    assert not (tmp_path / "own").exists()
+    assert not (tmp_path / "own" / "hub").exists()
 
 
 async def test_a_branch_stays_at_its_commit(

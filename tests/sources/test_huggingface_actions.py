@@ -28,7 +28,7 @@ from embedwell import (
 from embedwell.config.schema import Store
 from embedwell.interfaces.services import BaseServices
 from embedwell.tasks.runner import TaskRunner
-from embedwell.testing import make_model_folder, make_services
+from embedwell.testing import FakeClock, make_model_folder, make_services
 from embedwell_source_huggingface.config import Config
 from embedwell_source_huggingface.source import HubSource
 from tests.sources.hub import COMMIT, Hub, contents, store
@@ -66,9 +66,16 @@ def changes() -> list[ModelKey]:
 
 
 @pytest.fixture
-async def services(tmp_path: Path, changes: list[ModelKey]) -> AsyncIterator[BaseServices]:
-    made = make_services(tmp_path / "own")
-    yield msgspec.structs.replace(made, changed=changes.extend)
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+async def services(
+    tmp_path: Path, changes: list[ModelKey], clock: FakeClock
+) -> AsyncIterator[BaseServices]:
+    made = make_services(tmp_path / "own", changed=changes)
+    yield msgspec.structs.replace(made, clock=clock)
     assert isinstance(made.tasks, TaskRunner)
     await made.tasks.aclose()
 
@@ -152,11 +159,19 @@ async def test_a_commit_that_is_here_is_named_again_without_a_download(
     assert found.key.revision == COMMIT
 
 
-async def test_a_branch_is_looked_up_anew_after_a_while(hub: Hub, make: Make) -> None:
-    source = make(refresh_seconds=0.001)
+async def test_a_branch_is_looked_up_anew_after_a_while(
+    hub: Hub, make: Make, clock: FakeClock
+) -> None:
+    source = make(refresh_seconds=60)
     await pull(source, model=TINY)
     hub.repos[TINY].commit = NEWER
+    clock.now += 59
     await source.resolve(REF)
+    assert not [t for t in source.services.tasks.list() if t.kind == "refresh"]
+    clock.now += 2
+    stays = await source.resolve(REF)
+    assert isinstance(stays, Snapshot), "nobody waits for the answer"
+    assert stays.key.revision == COMMIT
     (refresh,) = [t for t in source.services.tasks.list() if t.kind == "refresh"]
     await source.services.tasks.result(refresh.id)
     moved = await source.resolve(REF)
@@ -285,8 +300,9 @@ async def test_downloads_stay_within_the_stores_share(
     hub: Hub, services: BaseServices, files: dict[str, bytes], tmp_path: Path
 ) -> None:
     size = sum(map(len, files.values()))
-    roomy = make_services(tmp_path / "capped", settings=Store(max_disk_gb=size * 2.5 / 1e9))
-    source = HubSource(Config(endpoint=hub.url, timeout=60), roomy)
+    capped = make_services(tmp_path / "data", settings=Store(max_disk_gb=size * 2.9 / 1e9))
+    inside = msgspec.structs.replace(capped, folder=tmp_path / "data" / "store" / "huggingface")
+    source = HubSource(Config(endpoint=hub.url, timeout=60), inside)
     hub.add("some-owner/second", {**files, "config.json": files["config.json"] + b" "})
     hub.add("some-owner/third", {**files, "config.json": files["config.json"] + b"  "})
     for name in (TINY, "some-owner/second"):

@@ -8,6 +8,7 @@ from embedwell import __version__
 from embedwell.http.asgi import Receive, Scope, Send
 from embedwell.http.core import Core
 from embedwell.http.dispatch import Dispatcher
+from embedwell.http.leftover import Leftover
 from embedwell.http.middleware.drain import Traffic
 from embedwell.http.middleware.stack import layers, wrap
 from embedwell.http.openapi import document
@@ -70,8 +71,9 @@ class App:
         elif scope["type"] == "websocket":
             await self._run(scope, receive, send)
         else:
+            leftover = Leftover(receive, send)
             with self._traffic.request():
-                await self._run(scope, receive, send)
+                await self._run(scope, leftover.receive, leftover.send)
 
     def begin_drain(self) -> None:
         """From now on only public routes are served; the rest is answered 503 DRAINING.

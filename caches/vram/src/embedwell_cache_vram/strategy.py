@@ -57,11 +57,8 @@ class VramAware:
 
     def _drain(self, idle: list[Entry], wanted: Wanted, state: CacheState) -> Decision:
         """Serves what is queued for the busy models before their place is taken."""
-        busy = [
-            e
-            for e in state.entries
-            if e.leases and e.state in ("ready", "draining") and not e.pinned
-        ]
+        loaded = [e for e in state.entries if e.state in ("ready", "draining")]
+        busy = [entry for entry in loaded if entry.leases and not entry.pinned]
         ripe = [entry for entry in busy if self._due(entry) <= state.now]
         leaving = self._victims([*idle, *ripe], wanted, state)
         if leaving is not None:
@@ -73,8 +70,11 @@ class VramAware:
         return Wait("busy models had too little time yet", until=max(due, state.now + SOONEST))
 
     def _preload(self, wanted: Wanted, state: CacheState) -> Decision:
-        """Takes the place of what is worth less than one request for it; drains nobody."""
-        old = [e for e in state.entries if e.evictable and self._unused(e) <= state.now]
+        """Takes the place of what is worth less than one request for it; drains nobody.
+
+        Preloads of a long list must not displace each other, hence the half-life without use.
+        """
+        old = [e for e in state.entries if e.evictable and self._forsaken(e) <= state.now]
         leaving = self._victims(old, wanted, state)
         if leaving is None:
             return Refuse("only models in use could make room", retry_after=LATER)
@@ -88,9 +88,10 @@ class VramAware:
         """Since when a busy model may be drained."""
         return entry.loaded_at + self._factor * entry.load_seconds
 
-    def _unused(self, entry: Entry) -> float:
+    def _forsaken(self, entry: Entry) -> float:
         """Since when a preload may take an idle model's place."""
-        return max(entry.last_used, entry.loaded_at) + self._factor * entry.load_seconds
+        unused = max(self._factor * entry.load_seconds, self.half_life)
+        return max(entry.last_used, entry.loaded_at) + unused
 
 
 def _memory_returns(wanted: Wanted, state: CacheState) -> bool:

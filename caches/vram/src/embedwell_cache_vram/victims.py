@@ -14,14 +14,16 @@ def victims(
     """Keys of those whose leaving makes room, least worth a byte first.
 
     Empty where it fits already, None where all of them are not enough. Whoever is not needed
-    beside the others stays, the most worth a byte first.
+    beside the others stays, the most worth a byte first. Who drains already is first to leave,
+    or two busy models could take turns at draining and neither come free.
     """
 
     def fits(leaving: Sequence[str]) -> bool:
         return state.free_with(wanted.need, frozenset(leaving)) >= 0
 
-    def worth(entry: Entry) -> tuple[float, float, str]:
-        return value(entry) / max(1, entry.need.weights), entry.last_used, entry.key
+    def worth(entry: Entry) -> tuple[bool, float, float, str]:
+        density = value(entry) / max(1, entry.need.weights)
+        return entry.state != "draining", density, entry.last_used, entry.key
 
     leaving: list[str] = []
     for entry in sorted(candidates, key=worth):

@@ -91,7 +91,8 @@ class Dispatcher:
 
 def _required(body: type[Any]) -> bool:
     """Whether there is a field without which it cannot be; else an absent body is an empty one."""
-    return any(field.required for field in msgspec.structs.fields(body))
+    plain = not issubclass(body, msgspec.Struct)
+    return plain or any(field.required for field in msgspec.structs.fields(body))
 
 
 async def _in_time(route: Route, request: Request, limit: float) -> Reply:

@@ -10,6 +10,7 @@ staging/<random>             what is not published yet, or no more
 import os
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -119,9 +120,14 @@ class Disk:
             self.files.mkdir(path.parent)
             self.files.fsync(path.parent.parent)
         temporary = self.fresh()
-        self.files.write(temporary, data)
-        self.files.fsync(temporary)
-        self.files.rename(temporary, path)
+        try:
+            self.files.write(temporary, data)
+            self.files.fsync(temporary)
+            self.files.rename(temporary, path)
+        except OSError:
+            with suppress(OSError):
+                self.erase(temporary)
+            raise
 
 
 def _folders(root: Path) -> Sequence[Path]:

@@ -1,7 +1,7 @@
 """The members of a tar, in its order, from a stream of which nothing is kept in memory.
 
-The format is POSIX.1-2017's pax with GNU's long names. tarfile reads single headers here, but
-not the archive: it takes extended headers of any size into memory, and remembers every member.
+The formats are POSIX.1-2017's ustar and pax, and GNU's long names and large numbers. Not read by
+tarfile: it takes extended headers of any size into memory, and remembers every member.
 """
 
 import tarfile
@@ -58,6 +58,14 @@ class Stream:
             raise tarfile.TarError("more follows the end")
 
 
+class _Header(Struct, frozen=True):
+    """What a member's own block says."""
+
+    name: str
+    size: int
+    type: bytes
+
+
 class _Extended(Struct):
     """What extended headers say of the member that follows them."""
 
@@ -69,8 +77,8 @@ class _Extended(Struct):
 def starts(block: bytes) -> bool:
     """Whether an archive may begin so."""
     try:
-        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-    except tarfile.TarError:
+        _header(block)
+    except (tarfile.TarError, ValueError):
         return False
     return True
 
@@ -89,12 +97,38 @@ def members(stream: Stream, limits: Limits) -> Iterator[Member]:
     stream.finish()
 
 
-def _headers(stream: Stream) -> Iterator[tarfile.TarInfo]:
+def _headers(stream: Stream) -> Iterator[_Header]:
     while any(block := stream.take(_BLOCK)):
-        header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-        if header.size < 0:
-            raise tarfile.TarError("negative size")
-        yield header
+        yield _header(block)
+
+
+def _header(block: bytes) -> _Header:
+    if len(block) < _BLOCK or _octal(block[148:156]) != _checksum(block):
+        raise tarfile.TarError("bad checksum")
+    name, type_ = _until_nul(block[:100]), block[156:157]
+    if type_ == tarfile.AREGTYPE and name.endswith(b"/"):
+        type_ = tarfile.DIRTYPE
+    prefix = _until_nul(block[345:500]) if block[257:263] == tarfile.POSIX_MAGIC[:6] else b""
+    whole = prefix + b"/" + name if prefix else name
+    return _Header(_text(whole), _octal(block[124:136]), type_)
+
+
+def _checksum(block: bytes) -> int:
+    return sum(block[:148]) + sum(block[156:]) + 8 * ord(" ")
+
+
+def _octal(field: bytes) -> int:
+    """Octal digits, or GNU's form of numbers that do not fit: a bit set, then bytes."""
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], "big")
+    digits = _until_nul(field).strip() or b"0"
+    if not digits.isdigit():
+        raise tarfile.TarError("bad number")
+    return int(digits, 8)
+
+
+def _until_nul(field: bytes) -> bytes:
+    return field.partition(b"\0")[0]
 
 
 def _extension(stream: Stream, size: int) -> bytes:
@@ -107,9 +141,9 @@ def _padding(size: int) -> int:
     return -size % _BLOCK
 
 
-def _extend(extended: _Extended, header: tarfile.TarInfo, data: bytes) -> None:
+def _extend(extended: _Extended, header: _Header, data: bytes) -> None:
     if header.type == tarfile.GNUTYPE_LONGNAME:
-        extended.name = _text(data.partition(b"\0")[0])
+        extended.name = _text(_until_nul(data))
     elif header.type in _PAX:
         for key, value in _records(data):
             if key == b"path":
@@ -141,7 +175,7 @@ def _text(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
-def _member(stream: Stream, header: tarfile.TarInfo, extended: _Extended) -> Iterator[Member]:
+def _member(stream: Stream, header: _Header, extended: _Extended) -> Iterator[Member]:
     name = header.name if extended.name is None else extended.name
     if extended.sparse or header.type == tarfile.GNUTYPE_SPARSE:
         raise InvalidModel(f"{shown(name)} is a sparse file: pack the model without --sparse")

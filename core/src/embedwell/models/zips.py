@@ -1,6 +1,7 @@
 """The members of a zip, from its directory; refuses before parsing what would be too much."""
 
 import io
+import os
 import stat
 from collections.abc import Iterator
 from itertools import pairwise
@@ -25,10 +26,11 @@ class _Guarded(io.FileIO):
         self._limits = limits
 
     def read(self, size: int | None = -1) -> bytes:
-        wanted = MAX_DIRECTORY + 1 if size is None or size < 0 else size
-        data = super().read(wanted) if wanted <= MAX_DIRECTORY + 1 else None
-        if data is None or len(data) > MAX_DIRECTORY:
+        left = os.fstat(self.fileno()).st_size - self.tell()
+        wanted = left if size is None or size < 0 else min(size, left)
+        if wanted > MAX_DIRECTORY:
             raise InvalidModel(f"The zip's directory is larger than {MAX_DIRECTORY:,} bytes")
+        data = super().read(max(wanted, 0))
         if data.count(_ENTRY) > self._limits.entries:
             raise InvalidModel(f"The archive has more than {self._limits.entries:,} entries")
         return data

@@ -64,6 +64,7 @@ class SourceContract:
             await case.source.delete(case.absent)
 
     async def test_a_read_only_source_keeps_its_models(self, case: SourceCase) -> None:
+        await self._snapshot(case)
         try:
             await case.source.delete(case.present)
         except ReadOnly:

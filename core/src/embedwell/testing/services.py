@@ -1,7 +1,7 @@
 """The services that a source gets, outside a server."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from embedwell.config.schema import Store as Settings
@@ -9,17 +9,12 @@ from embedwell.interfaces.events import Event
 from embedwell.interfaces.models import ModelKey
 from embedwell.interfaces.services import BaseServices
 from embedwell.models.archive import unpack
+from embedwell.models.checking import Checker
 from embedwell.models.files import Files
 from embedwell.models.holds import Holds
 from embedwell.models.store import ModelStore
 from embedwell.tasks.runner import TaskRunner
 from embedwell.tasks.threads import BoundedThreads
-
-try:
-    from embedwell.models.checking import check
-except ImportError:  # until it exists
-
-    async def check(path: Path) -> None: ...
 
 
 def make_services(
@@ -30,12 +25,14 @@ def make_services(
     settings: Settings | None = None,
     holds: Holds | None = None,
     files: Files | None = None,
+    check: Callable[[Path], Awaitable[None]] | None = None,
     wall: Callable[[], float] = time.time,
 ) -> BaseServices:
     """Real tasks, threads and store, which lies in `folder / "store"`. Call it in a running loop.
 
     Events go to one list, to the other the keys of models that are gone or replaced. The store
-    asks `holds` before it removes files, and changes the disk through `files`.
+    asks `holds` before it removes files, changes the disk through `files`, and publishes what
+    `check` accepts: by default what a server would.
     """
     seen: list[Event] = [] if events is None else events
     gone: list[ModelKey] = [] if changed is None else changed
@@ -46,7 +43,7 @@ def make_services(
         threads=threads,
         changed=gone.extend,
         holds=holds or Holds(),
-        check=check,
+        check=check or Checker(threads).check,
         unpack=unpack,
         wall=wall,
         files=files,

@@ -47,7 +47,7 @@ def erase(folder: Path, commit: str) -> None:
     if any((folder / "snapshots").glob("*")):
         unmark(folder, commit)
     else:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def name(folder: Path, revision: str, commit: str) -> None:

@@ -1,5 +1,6 @@
 """The source: tags with an owner, from the local caches first and the Hub second."""
 
+import asyncio
 import os
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -58,6 +59,7 @@ class HubSource(Source):
             max_size_gb=config.max_size_gb,
             used=self._used,
         )
+        self._sweeping = asyncio.Lock()
         self._swept = False
 
     async def resolve(self, ref: ModelRef) -> Snapshot | Fetch | None:
@@ -82,6 +84,7 @@ class HubSource(Source):
 
     async def delete(self, ref: ModelRef) -> None:
         """Raises ModelNotFound; ReadOnly where it lies in the user's own cache."""
+        await self._sweep()
         await self._removal.delete(ref)
         self._commits = {k: v for k, v in self._commits.items() if k[0] != ref.name}
 
@@ -96,6 +99,7 @@ class HubSource(Source):
     # The Hub
 
     async def _ask(self, repo: str, revision: str) -> Snapshot | Fetch | None:
+        await self._sweep()
         listing = await self._hub.ask(repo, revision)
         if listing is None:
             return None
@@ -147,9 +151,11 @@ class HubSource(Source):
     # What is here
 
     async def _sweep(self) -> None:
-        if not self._swept:
-            self._swept = True
-            await self.services.threads.run(self._cache.sweep)
+        """Before anything else: what was deleted, but not erased, when the last process ended."""
+        async with self._sweeping:
+            if not self._swept:
+                await self.services.threads.run(self._cache.sweep)
+                self._swept = True
 
     def _local(self, repo: str, revision: str) -> Snapshot | None:
         known = self._commits.get((repo, revision))

@@ -27,9 +27,10 @@ class Files:
         """Raises Invalid for a second file beside an archive, or two of one name."""
         if self._archive:
             raise Invalid("An archive must be the only file of an upload", param="file")
-        if name in self._names:
+        same = "/".join(part for part in name.split("/") if part not in ("", "."))
+        if same in self._names:
             raise Invalid(f"Two files are named {shown(name)}", param="file")
-        self._names.add(name)
+        self._names.add(same)
         self._name = name
         self._sink = Sink(self._write)
 

@@ -80,8 +80,8 @@ class Receiver:
         if not name:
             raise Invalid("Field required: model, as ?model= in the URL", param="model")
         with self._slots.one():
-            await self._make_room(request)
             async with self._stage(name) as staging:
+                await self._make_room(request)
                 await self._keep(request, staging)
                 await staging.unpack()
                 return _reply(await staging.publish())
