@@ -111,7 +111,9 @@ async def ask(client: httpx.AsyncClient, tag: str) -> Vectors:
 
 
 def distance(got: Vectors, want: Vectors) -> float:
-    return float(np.max(1 - np.sum(got.astype(np.float64) * want, axis=1)))
+    """The largest 1 − cosine."""
+    lengths = np.linalg.norm(got, axis=1) * np.linalg.norm(want, axis=1)
+    return float(np.max(1 - np.sum(got.astype(np.float64) * want, axis=1) / lengths))
 
 
 async def listed_while(training: "asyncio.Task[None]", client: httpx.AsyncClient) -> None:

@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
+from embedwell import Event, TaskFinished
 from embedwell.config.schema import Sources
 from embedwell.testing.server import RunningServer, running_server
 from tests.e2e.conftest import MINILM, config
@@ -17,7 +18,6 @@ from tests.sources.github_server import COMMIT, GitHub, github, hang
 
 TEXTS = ["A text to embed", "and another one"]
 NAME = "acme/minilm"
-ENDED = {"done", "failed", "cancelled"}
 
 
 @pytest.fixture
@@ -59,15 +59,31 @@ def vectors(response: httpx.Response) -> "np.ndarray[Any, Any]":
     return np.array([row["embedding"] for row in response.json()["data"]])
 
 
-async def ended(client: httpx.AsyncClient, location: str) -> dict[str, Any]:
-    async with asyncio.timeout(60):
-        while (task := (await client.get(location)).json())["status"] not in ENDED:
-            await asyncio.sleep(0.02)
-    return dict(task)
+class Ends:
+    """Waits for a task to end, then asks for it as a client would."""
+
+    def __init__(self, server: RunningServer, client: httpx.AsyncClient) -> None:
+        self._client = client
+        self._ended = asyncio.Event()
+        server.runtime.observe("ends", self._observe)
+
+    def _observe(self, event: Event) -> None:
+        if isinstance(event, TaskFinished):
+            self._ended.set()
+
+    async def of(self, location: str) -> dict[str, Any]:
+        await self._ended.wait()
+        self._ended.clear()
+        return dict((await self._client.get(location)).json())
+
+
+@pytest.fixture
+async def ends(server: RunningServer, client: httpx.AsyncClient) -> Ends:
+    return Ends(server, client)
 
 
 async def test_a_model_from_github_from_the_post_to_the_delete(
-    server: RunningServer, client: httpx.AsyncClient, github_server: GitHub
+    client: httpx.AsyncClient, ends: Ends, github_server: GitHub
 ) -> None:
     files = await asyncio.to_thread(minilm)
     repository = github_server.add(NAME, {})
@@ -78,7 +94,7 @@ async def test_a_model_from_github_from_the_post_to_the_delete(
     assert asked.status_code == 202, asked.text
     location = asked.headers["location"]
     assert location == f"/tasks/{asked.json()['id']}"
-    task = await ended(client, location)
+    task = await ends.of(location)
     assert (task["status"], task["kind"], task["error"]) == ("done", "github", None)
     assert task["progress"]["done"] > len(files["model.safetensors"])
 
@@ -96,7 +112,7 @@ async def test_a_model_from_github_from_the_post_to_the_delete(
 
 
 async def test_failures_and_a_cancelled_import_over_http(
-    server: RunningServer, client: httpx.AsyncClient, github_server: GitHub, tmp_path: Path
+    client: httpx.AsyncClient, ends: Ends, github_server: GitHub, tmp_path: Path
 ) -> None:
     refused = await client.post("/models/github", json={"repository": "https://github.com/a/b"})
     assert refused.status_code == 422
@@ -106,7 +122,7 @@ async def test_failures_and_a_cancelled_import_over_http(
 
     github_server.add(NAME, {"README.md": b"no model"})
     asked = await client.post("/models/github", json={"owner": "acme", "repo": "minilm"})
-    task = await ended(client, asked.headers["location"])
+    task = await ends.of(asked.headers["location"])
     assert task["status"] == "failed"
     assert "no files of a model" in task["error"]
 

@@ -1,13 +1,14 @@
 """The training source: which model of a run it serves, and what it notices."""
 
 import asyncio
+import json
 import logging
 import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 import pytest
@@ -23,6 +24,7 @@ from embedwell import (
     Snapshot,
     SourceError,
 )
+from embedwell.interfaces.services import Threads
 from embedwell.models import manifest
 from embedwell.tasks.runner import TaskRunner
 from embedwell.testing import SourceContract, make_services
@@ -34,6 +36,8 @@ from tests.sources.training_runs import change, checkpoint, final, nested, plain
 
 RUN = ModelRef("run")
 Make = Callable[..., TrainingSource]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -143,6 +147,9 @@ async def test_a_checkpoint_that_is_being_written_is_passed_over(runs: Path, mak
     (half / "model.safetensors").write_bytes(data)
     assert (await served(source)).path.name == "checkpoint-1000"
     (half / "trainer_state.json").write_text('{"best_model_che')
+    assert (await served(source)).path.name == "checkpoint-1000"
+    (half / "trainer_state.json").unlink()
+    os.mkfifo(half / "trainer_state.json")  # who opened it would wait for ever
     assert (await served(source)).path.name == "checkpoint-1000"
 
 
@@ -351,6 +358,47 @@ async def test_a_large_model_that_changes_while_it_is_read(
     change(runs / "run", 1)
     with pytest.raises(Loading, match="being written"):
         await fetch.run(lambda done, total: None)
+
+
+class Meddling:
+    """Threads that let something happen right after the source looked."""
+
+    def __init__(self, threads: Threads, meddle: Callable[[], None]) -> None:
+        self._threads = threads
+        self._meddle = meddle
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        found = await self._threads.run(function, *args, **kwargs)
+        if function.__name__ in ("_look", "_survey"):
+            self._meddle()
+        return found
+
+
+@pytest.mark.parametrize("meddle", [lambda p: p.unlink(), lambda p: change(p.parent, 1)])
+async def test_a_model_that_changes_between_looking_and_reading(
+    runs: Path, services: BaseServices, meddle: Callable[[Path], None]
+) -> None:
+    weights = final(runs / "run") / "model.safetensors"
+    threads = Meddling(services.threads, lambda: meddle(weights))
+    source = TrainingSource(
+        Config(str(runs), settle_seconds=0), msgspec.structs.replace(services, threads=threads)
+    )
+    with pytest.raises(Loading, match="being written"):
+        await source.resolve(RUN)
+
+
+async def test_a_run_that_cannot_be_read_leaves_the_others_listed(
+    runs: Path, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    final(runs / "good")
+    final(runs / "run")
+    long = [{"type": "x.Transformer", "path": "m" * 300}]  # more than a file system takes
+    (runs / "run" / "modules.json").write_text(json.dumps(long))
+    source = make()
+    with pytest.raises(SourceError, match=r"^The training run run cannot be read: File name too"):
+        await source.resolve(RUN)
+    assert [snapshot.key.name for snapshot in await source.models()] == ["good"]
+    assert "no model is served from run: it cannot be read: File name too long" in caplog.text
 
 
 async def test_many_questions_at_once_agree(runs: Path, make: Make) -> None:

@@ -44,6 +44,7 @@ HOMES: dict[str, set[str]] = {
     "pluggy": {"interfaces", "loader"},
     "numpy": {"engine", "embedder", "http", "models"},
     "huggingface_hub": set(),
+    "httpcore": set(),
     "pynvml": {"engine"},
     "sqlite3": {"state"},
 }

@@ -186,6 +186,7 @@ def test_a_download_that_fails_says_why(server: FakeServer, end: Reply, reason: 
     done = command("pull", TAG, "--url", server.url)
     assert done.returncode == 70
     assert done.stderr.splitlines()[-2:] == ["embedwell pull failed:", f"  {reason}"]
+    assert server.lines() == ["POST /models/huggingface", "GET /tasks/t1"]
 
 
 def test_interrupted_the_download_goes_on_and_that_is_said(server: FakeServer) -> None:
@@ -208,16 +209,15 @@ def test_interrupted_the_download_goes_on_and_that_is_said(server: FakeServer) -
 
 
 def test_a_look_that_fails_for_now_is_repeated(server: FakeServer) -> None:
-    server.replies = {
-        "GET /tasks/t1": [refusal(429, "Busy"), refusal(503, "Busy"), task("done", 5)]
-    }
+    busy = [refusal(429, "Busy")] + [refusal(503, "Busy")] * (pull.TRIES - 2)
+    server.replies = {"GET /tasks/t1": [*busy, task("running"), *busy, task("done", 5)]}
     begun = msgspec.json.decode(task("running").content, type=TaskBody)
     line = ProgressLine(TAG, io.StringIO())
     assert pull.follow(Server(server.url), begun, line, lambda _: None).status == "done"
     server.replies = {"GET /tasks/t1": [refusal(503, "The server is stopping")]}
     with pytest.raises(RemoteError, match="The server is stopping"):
         pull.follow(Server(server.url), begun, line, lambda _: None)
-    assert len(server.seen) == 3 + pull.TRIES
+    assert len(server.seen) == 3 * pull.TRIES
 
 
 class Terminal(io.StringIO):
@@ -335,7 +335,7 @@ def ask_ps(url: str) -> None:
         (Reply(500, raw=b'{"detail": 5}'), r"answered 500 \(Internal Server Error\)"),
         (Reply(200, raw=b"<html>"), "answered what no Embedwell does: check --url$"),
         (Reply(200, {"strategy": 1}), "answered what no Embedwell does"),
-        (Reply(200, raw=b" " * (LONGEST + 5)), "answered what no Embedwell does"),
+        (Reply(200, raw=b" " * LONGEST + msgspec.json.encode(status())), "what no Embedwell does"),
     ],
 )  # fmt: skip
 def test_refusals_and_strangers(server: FakeServer, reply: Reply, reason: str) -> None:

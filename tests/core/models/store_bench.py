@@ -108,3 +108,7 @@ def digest(model: Model) -> str:
     """The sum as it is documented, worked out anew."""
     sums = [f"{path}\0{hashlib.sha256(data).hexdigest()}\0" for path, data in sorted(model.items())]
     return hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())

@@ -271,5 +271,5 @@ def test_whatever_names_say_nothing_lands_elsewhere(
 
 
 def test_the_module_never_lets_a_library_unpack() -> None:
-    sources = [Path(module.__file__).read_text() for module in (archive, tars, zips)]
+    sources = [Path(str(module.__file__)).read_text() for module in (archive, tars, zips)]
     assert not [source for source in sources if ".extract" in source]

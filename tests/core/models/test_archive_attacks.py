@@ -5,11 +5,11 @@ import random
 import resource
 import struct
 import tarfile
-import time
 import tracemalloc
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -47,6 +47,17 @@ def refused(tmp_path: Path) -> Refused:
         return caught.value.message
 
     return attempt
+
+
+@contextmanager
+def no_file_beyond(size: int) -> Iterator[None]:
+    """Writing more to one file raises, and not what an archive is refused with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize(
@@ -166,10 +177,9 @@ def test_ten_megabytes_that_unpack_to_ten_gigabytes(
     tmp_path: Path, refused: Refused, declared: int
 ) -> None:
     path = zip_bomb(tmp_path / "a", declared)
-    started = time.process_time()
-    why = refused(path)
+    with no_file_beyond(1_000_000):
+        why = refused(path)
     assert "expands more than 200 times" in why or "damaged" in why
-    assert time.process_time() - started < 5  # a hundredth of what unpacking it would take
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
@@ -183,7 +193,8 @@ def test_a_bomb_in_gzip(tmp_path: Path, refused: Refused) -> None:
     info.size = 10_000_000_000
     piece = gzip.compress(bytes(10_000_000))
     (tmp_path / "a").write_bytes(gzip.compress(info.tobuf()) + piece * 1000)
-    assert "expands more than 200 times" in refused(tmp_path / "a")
+    with no_file_beyond(12_000_000):
+        assert "expands more than 200 times" in refused(tmp_path / "a")
 
 
 def test_entries_that_overlap(tmp_path: Path, refused: Refused) -> None:
@@ -349,9 +360,5 @@ def test_memory_stays_flat(tmp_path: Path, kind: str) -> None:
 
 def test_the_disk_is_not_filled(tmp_path: Path, refused: Refused, kind: str) -> None:
     path = pack(tmp_path / "a", kind, {"x.json": random.Random(1).randbytes(5_000_000)})
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, hard))  # more would raise another error
-    try:
+    with no_file_beyond(3_000_000):
         assert "more bytes than a model may have" in refused(path, limits=Limits(bytes=2_000_000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -34,12 +34,14 @@ async def test_those_measured_longest_ago_leave(database: Database) -> None:
     for number in range(MOST):
         costs.put(CostKey(str(number), "float32", "cpu", ""), Cost(number, 0, 0.0))
     costs.put(CostKey("0", "float32", "cpu", ""), Cost(7, 0, 0.0))
-    await database.flush()
-    costs = await Costs.open(database)
-    costs.put(KEY, Cost(1, 1, 1.0))
-    await database.flush()
-    for remembered in (costs, await Costs.open(database)):
-        assert remembered.get(CostKey("1", "float32", "cpu", "")) is None
-        assert remembered.get(CostKey("0", "float32", "cpu", "")) == Cost(7, 0, 0.0)
-        assert remembered.get(KEY) == Cost(1, 1, 1.0)
+    for number in range(3):
+        costs.put(CostKey(str(MOST + number), "float32", "cpu", ""), Cost(1, 1, 1.0))
+        await database.flush()
+        again = await Costs.open(database)
+        for remembered in (costs, again):
+            assert remembered.get(CostKey(str(number + 1), "float32", "cpu", "")) is None
+            assert remembered.get(CostKey(str(number + 2), "float32", "cpu", "")) is not None
+            assert remembered.get(CostKey("0", "float32", "cpu", "")) == Cost(7, 0, 0.0)
+            assert remembered.get(CostKey(str(MOST + number), "float32", "cpu", "")) is not None
+        costs = again
     assert (await database.read("SELECT count(*) FROM costs"))[0] == (MOST,)

@@ -64,20 +64,25 @@ async def test_closing_writes_and_later_writes_are_ignored(path: Path) -> None:
     put(database, "a", 1)
     await database.aclose()
     put(database, "b", 1)
+    assert database.pending == 0
     assert await database.flush()
     await database.aclose()
     assert rows(path) == {"a": 1}
 
 
 async def test_a_flush_that_is_given_up_loses_nothing(database: Database, path: Path) -> None:
-    put(database, "a", 1)
+    (pages,) = (await database.read("PRAGMA page_count"))[0]
+    await database.read(f"PRAGMA max_page_count = {pages}")
+    for number in range(100):
+        put(database, f"{number:05000}", number)
     flush = asyncio.create_task(database.flush())
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    while database.pending:  # until the batch is with the thread
+        await asyncio.sleep(0)
     flush.cancel()
     await asyncio.gather(flush, return_exceptions=True)
-    await database.flush()
-    assert rows(path) == {"a": 1}
+    await database.read("PRAGMA max_page_count = 10000")
+    assert await database.flush()
+    assert len(rows(path)) == 100
 
 
 async def test_a_full_disk_breaks_nothing_and_is_told_once_a_minute(

@@ -118,6 +118,7 @@ async def test_removing() -> None:
 
 async def test_after_seven_days_nobody_asks_any_more() -> None:
     bench = Bench([ended("a", BEGIN - KEPT_SECONDS - 1), ended("b", BEGIN - KEPT_SECONDS + 1)])
+    assert [*bench.journal.tasks] == ["id-b"]
     running = bench.runner.start("x", "c", forever)
     assert bench.kept() == {"c": "running", "b": "done"}
     bench.wall.now += 2

@@ -6,7 +6,10 @@ from msgspec import Meta, Struct
 
 from embedwell import Admit, CacheState, Decision, Entry, Refuse, Review, Wait, Wanted
 
-TENURE = 2.0  # times its own load seconds that a busy model stays before it is drained
+TENURE = (
+    2.0  # times its own load seconds: a busy model is not drained, nor an idle one preloaded over
+)
+LATER = 30.0  # seconds after which a refused request may try again
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,13 +27,11 @@ class FixedSize:
     def decide(self, wanted: Wanted, state: CacheState) -> Decision:
         """Idle models go at once; busy ones are drained once they had their time."""
         oldest_first = sorted(state.entries, key=lambda entry: entry.last_used)
-        idle = [entry for entry in oldest_first if entry.evictable]
+        idle = [e for e in oldest_first if e.evictable and (wanted.demand or _unused(e, state.now))]
         victims = self._enough(idle, wanted, state)
         if victims is not None:
             return Admit(tuple(entry.key for entry in victims))
-        busy = [
-            e for e in oldest_first if not e.evictable and e.state != "loading" and not e.pinned
-        ]
+        busy = [e for e in oldest_first if _busy(e)]
         return self._after(self._enough([*idle, *busy], wanted, state), wanted, state)
 
     def review(self, state: CacheState) -> Review:
@@ -51,13 +52,22 @@ class FixedSize:
     def _after(
         self, leaving: list[Entry] | None, wanted: Wanted, state: CacheState
     ) -> Wait | Refuse:
-        if leaving is None:
-            if any(entry.state in ("loading", "unloading") for entry in state.entries):
-                return Wait("another model is on its way")
-            return Refuse("pinned models leave no room", retry_after=30)
+        if leaving is None and any(e.state in ("loading", "unloading") for e in state.entries):
+            return Wait("another model is on its way")
         if not wanted.demand:
-            return Refuse("only busy models could make room", retry_after=30)
+            return Refuse("only models in use could make room", LATER)
+        if leaving is None:
+            return Refuse("pinned models leave no room", LATER)
         until = max(entry.loaded_at + TENURE * entry.load_seconds for entry in leaving)
         if until > state.now:
             return Wait("busy models had too little time yet", until=until)
         return Wait("busy models are drained", drain=tuple(entry.key for entry in leaving))
+
+
+def _busy(entry: Entry) -> bool:
+    return entry.state in ("ready", "draining") and entry.leases > 0 and not entry.pinned
+
+
+def _unused(entry: Entry, now: float) -> bool:
+    """Whether a preload may take its place."""
+    return now - entry.last_used >= TENURE * entry.load_seconds

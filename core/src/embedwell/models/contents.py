@@ -44,7 +44,7 @@ class Contents(Struct, frozen=True):
         """Whether each file is there, as large as it was."""
         try:
             return all((folder / file.path).stat().st_size == file.size for file in self.files)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
 

@@ -1,5 +1,6 @@
 """A snapshot's JSON files, read under limits; every fault is an InvalidModel with its reason."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def contents(root: Path, name: str, limit: int = SMALL) -> bytes | None:
         if not path.is_file():
             return None
         with path.open("rb") as file:
-            data = file.read(limit + 1)
+            data = file.read(min(limit, os.fstat(file.fileno()).st_size) + 1)
     except OSError as error:
         raise InvalidModel(f"{name} cannot be read: {error.strerror}") from error
     if len(data) > limit:

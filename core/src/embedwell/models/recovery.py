@@ -18,7 +18,8 @@ from embedwell.models.pointers import Pointer, Revision
 log = logging.getLogger("embedwell.models")
 
 FORMAT = 1
-LARGEST = 2_000_000  # bytes of a pointer or a manifest
+LARGEST = 10_000_000  # bytes of a pointer or a manifest; a thousand of the longest paths are 2
+_UNREADABLE = (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError, UnicodeDecodeError)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -39,6 +40,7 @@ def recover(disk: Disk) -> dict[Key, Pointer]:
             _make_format(disk)
         for folder in (disk.models, disk.names, disk.staging):
             disk.files.mkdir(folder)
+        disk.files.fsync(disk.folder)
         _empty(disk)
         pointers, damaged = _survey(disk)
         for path, why in damaged:
@@ -147,7 +149,7 @@ def _read(path: Path) -> Pointer | None:
     try:
         pointer = msgspec.json.decode(path.read_bytes()[: LARGEST + 1], type=Pointer)
         ref = tag.parse(pointer.name)
-    except (msgspec.MsgspecError, UnicodeDecodeError, Invalid):
+    except (*_UNREADABLE, Invalid):
         return None
     digests = (kept.digest for kept in pointer.revisions)
     fine = ref.name == pointer.name and all(map(_DIGEST.fullmatch, digests))
@@ -158,7 +160,7 @@ def _complete(disk: Disk, kept: Revision) -> bool:
     manifest = disk.models / kept.digest / "manifest.json"
     try:
         contents = msgspec.json.decode(manifest.read_bytes()[: LARGEST + 1], type=Contents)
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+    except _UNREADABLE:
         return False
     return contents.digest == kept.digest and contents.intact(disk.model(kept.digest))
 

@@ -3,6 +3,8 @@
 Needs `pip install "embedwell[testing]"`.
 """
 
+from embedwell.models.files import Files
+from embedwell.models.holds import Holds
 from embedwell.testing.clock import FakeClock
 from embedwell.testing.contracts import CacheStrategyContract, SourceCase, SourceContract
 from embedwell.testing.devices import FakeBackend, FakeEncoder, FakeMemory
@@ -17,6 +19,8 @@ __all__ = [
     "FakeEncoder",
     "FakeMemory",
     "FileMemory",
+    "Files",
+    "Holds",
     "SourceCase",
     "SourceContract",
     "make_model_folder",

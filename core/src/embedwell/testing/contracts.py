@@ -109,6 +109,25 @@ class CacheStrategyContract:
             case Refuse(reason=reason):
                 assert reason
 
+    def test_memory_that_others_take_is_no_surprise(self, strategy: CacheStrategy) -> None:
+        """What is loaded may exceed the budget; what is wanted fits it by itself."""
+        for wanted, state in map(_situation, self.SEEDS):
+            budget = max(wanted.need.weights + wanted.need.peak, state.budget // 2)
+            less = _state(state.entries, budget, state.now)
+            self._check(strategy.decide(wanted, less), wanted, less)
+
+    def test_a_preload_costs_no_model_in_use(self, strategy: CacheStrategy) -> None:
+        """None that is leased, and none that was used within twice its own load seconds."""
+        for wanted, state in map(_situation, self.SEEDS):
+            preload = Wanted(wanted.key, wanted.tag, wanted.need, wanted.since, demand=False)
+            decision = strategy.decide(preload, state)
+            self._check(decision, preload, state)
+            match decision:
+                case Admit(evict=keys):
+                    assert not set(keys) & {e.key for e in state.entries if _recent(e, state.now)}
+                case Wait(drain=drain):
+                    assert not drain, "a preload drains nobody"
+
     def test_asking_again_after_each_eviction_settles(self, strategy: CacheStrategy) -> None:
         for wanted, state in map(_situation, self.SEEDS):
             for _ in range(20):
@@ -126,6 +145,10 @@ class CacheStrategyContract:
             assert isinstance(review, Review)
             assert set(review.evict) <= {e.key for e in state.entries if e.evictable}
             assert review.until is None or review.until > state.now
+
+
+def _recent(entry: Entry, now: float) -> bool:
+    return now - entry.last_used < 2 * entry.load_seconds
 
 
 def _something_moves(state: CacheState) -> bool:

@@ -130,7 +130,8 @@ class Client:
     @asynccontextmanager
     async def _once(self, ask: Ask, url: Url) -> AsyncIterator[Answer]:
         self._hosts.check(url)
-        headers = {"User-Agent": f"embedwell/{__version__}", **ask.headers}
+        agent = f"embedwell/{__version__}"
+        headers = {"User-Agent": agent, "Accept-Encoding": "identity", **ask.headers}
         if url.origin == ask.url.origin:
             headers |= ask.private
         request = self._pool.stream(

@@ -88,17 +88,22 @@ class GitHubSource(Source):
         return Reply(status=202, body=task, headers={"Location": f"/tasks/{task.id}"})
 
     async def _import(self, asked: Wanted, progress: Progress) -> Snapshot:
-        limit = asyncio.timeout(self._config.deadline_seconds)
         self._under_way += 1
         try:
-            async with self._slots, limit:
+            async with self._slots:
+                return await self._in_time(asked, progress)
+        finally:
+            self._under_way -= 1
+
+    async def _in_time(self, asked: Wanted, progress: Progress) -> Snapshot:
+        limit = asyncio.timeout(self._config.deadline_seconds)
+        try:
+            async with limit:
                 return await self._run(asked, progress)
         except TimeoutError:
             if not limit.expired():
                 raise
             raise SourceError(f"The import of {asked} did not finish in time") from None
-        finally:
-            self._under_way -= 1
 
     async def _run(self, asked: Wanted, progress: Progress) -> Snapshot:
         meter = Meter(int(self._config.max_size_gb * 1e9), progress)

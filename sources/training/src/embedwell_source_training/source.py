@@ -137,9 +137,10 @@ class TrainingSource(Source):
         """All runs; small models are read at once, as far as that is quick in all."""
         rows, left = list(self._runs.every()), INLINE
         for _, content in rows:
-            left -= sum(file.signature.size for file in self._digests.unread(content))
-            if left < 0:
-                break
+            size = sum(file.signature.size for file in self._digests.unread(content))
+            if size > left:
+                continue
+            left -= size
             with suppress(Unfinished, OSError):
                 self._read(content)
         return rows

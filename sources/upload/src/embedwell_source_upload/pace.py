@@ -55,7 +55,9 @@ class Paced:
         return chunk
 
     async def _next(self, left: float) -> bytes:
-        timer = asyncio.timeout(max(0.0, left))
+        if left <= 0:
+            raise self._late()
+        timer = asyncio.timeout(left)
         try:
             async with timer:
                 return await anext(self._body)

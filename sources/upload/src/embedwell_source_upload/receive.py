@@ -108,11 +108,6 @@ class Receiver:
         )
 
     def _stage(self, name: str) -> AbstractAsyncContextManager[Staging]:
-        if "/" in name:
-            raise Invalid(
-                "Invalid value for model: an uploaded model has a bare name, without an owner",
-                param="model",
-            )
         return self._store.stage(SOURCE, name)
 
 

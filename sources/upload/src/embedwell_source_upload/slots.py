@@ -19,9 +19,9 @@ class Slots:
     def one(self) -> Iterator[None]:
         """Raises Overloaded when all are taken."""
         if self._taken >= self._limit:
+            count = f"{self._limit} upload" + ("s" if self._limit > 1 else "")
             raise Overloaded(
-                f"{self._limit} uploads are under way, which is the most; try again",
-                retry_after=RETRY_AFTER,
+                f"The server takes {count} at a time; try again", retry_after=RETRY_AFTER
             )
         self._taken += 1
         try:
