@@ -101,6 +101,12 @@ async def test_the_url_may_name_the_model_of_a_form(running: Site, tmp_path: Pat
     assert answer.status_code == 201
 
 
+async def test_a_name_may_have_an_owner(running: Site, tmp_path: Path) -> None:
+    answer = await running.put("owner/mine", packed(tmp_path))
+    assert (answer.status_code, answer.headers["location"]) == (201, "/models/owner/mine")
+    assert (await running.embed("owner/mine", "w1")).status_code == 200
+
+
 async def test_a_name_again_replaces_and_rolls_back(running: Site, tmp_path: Path) -> None:
     old = (await running.put("mine", packed(tmp_path))).json()["revision"]
     assert len((await running.embed("mine", "w1")).json()["data"][0]["embedding"]) == 8

@@ -1,7 +1,7 @@
 """One upload from the socket to the store."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 
 from msgspec import Struct
 
@@ -63,7 +63,7 @@ class Receiver:
             async with AsyncExitStack() as stack:
 
                 async def stage(name: str) -> Staging:
-                    return await stack.enter_async_context(self._stage(name))
+                    return await stack.enter_async_context(self._store.stage(SOURCE, name))
 
                 intake = Intake(stage, request.query.get("model"))
                 async for chunk in self._paced(request):
@@ -80,7 +80,7 @@ class Receiver:
         if not name:
             raise Invalid("Field required: model, as ?model= in the URL", param="model")
         with self._slots.one():
-            async with self._stage(name) as staging:
+            async with self._store.stage(SOURCE, name) as staging:
                 await self._make_room(request)
                 await self._keep(request, staging)
                 await staging.unpack()
@@ -106,9 +106,6 @@ class Receiver:
             deadline=self._config.deadline_seconds,
             clock=self._clock,
         )
-
-    def _stage(self, name: str) -> AbstractAsyncContextManager[Staging]:
-        return self._store.stage(SOURCE, name)
 
 
 def _content_type(request: Request) -> str:
