@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from embedwell import BaseServices, Reply, Request, RequestHead, Snapshot, Task
+from embedwell.config.schema import Store
 from embedwell.models.files import Files
 from embedwell.models.validation import validate
 from embedwell.tasks.runner import TaskRunner
@@ -87,6 +88,7 @@ async def driving(
     *,
     resolve: Resolve = system_resolver,
     files: Files | None = None,
+    store: Store | None = None,
     check: Callable[[Path], Awaitable[None]] | None = None,
     clock: Callable[[], float] = time.monotonic,
     **settings: Any,
@@ -94,7 +96,7 @@ async def driving(
     """Settings as TOML has them; further attempts come at once."""
     values = {"api_url": github.api, "web_url": github.web, **settings}
     services = msgspec.structs.replace(
-        make_services(folder, files=files, check=check or in_a_thread), clock=clock
+        make_services(folder, files=files, settings=store, check=check or in_a_thread), clock=clock
     )
     config = msgspec.convert(values, Config)
     source = GitHubSource(config, services, resolve=resolve, pauses=(0, 0))

@@ -264,6 +264,15 @@ async def test_a_release_with_several_archives(
     assert error.startswith("The release of some-owner/tiny has 2 archives")
 
 
+async def test_a_release_says_nothing_of_a_subfolder(
+    server: GitHub, driver: Driver, files: dict[str, bytes]
+) -> None:
+    repository = server.add(TINY, {"small/config.json": files["config.json"]})
+    repository.releases["v1.0"] = {"model.safetensors": files["model.safetensors"]}
+    error = await driver.error(repository=TINY, revision="v1.0", subfolder="small", model="small")
+    assert "some-owner/tiny has no weights (model.safetensors)" in error
+
+
 def shards(files: dict[str, bytes]) -> dict[str, bytes]:
     """The weights as an index of two, of which the second is missing."""
     weights = files.pop("model.safetensors")

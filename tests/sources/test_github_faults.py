@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from embedwell.config.schema import Store
 from embedwell.models.files import Files
 from tests.sources.github_driver import TINY, Driver, driving, model
 from tests.sources.github_server import (
@@ -193,6 +194,26 @@ async def test_what_is_declared_too_large_is_not_asked_for(
     assert not any("lfs" in path for path in server.paths())
 
 
+async def test_what_was_dropped_does_not_count(
+    server: GitHub, repository: Repository, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    server.faults["codeload"], server.faults["object"] = times(drop, 2), times(drop, 2)
+    once = sum(map(len, files.values())) * 1.1 / 1e9  # what is compressed, and the weights
+    async with driving(tmp_path / "own", server, max_size_gb=once) as driver:
+        assert (await driver.bring()).key.revision == COMMIT
+
+
+async def test_a_store_without_room_is_found_out_before_the_download(
+    server: GitHub, repository: Repository, tmp_path: Path
+) -> None:
+    async with driving(tmp_path / "own", server, store=Store(max_disk_gb=0.000_02)) as driver:
+        assert (await driver.bring()).key.revision == COMMIT
+    server.seen.clear()
+    async with driving(tmp_path / "full", server, store=Store(max_disk_gb=0.000_007)) as driver:
+        assert "max_disk_gb" in await driver.error()
+    assert not any("lfs" in path for path in server.paths())
+
+
 async def test_an_unreachable_server(
     server: GitHub, repository: Repository, tmp_path: Path
 ) -> None:
@@ -237,19 +258,18 @@ async def test_a_cancelled_import_leaves_nothing(driver: Driver, server: GitHub,
 
 
 async def test_imports_wait_for_their_turn(
-    server: GitHub, repository: Repository, tmp_path: Path
+    server: GitHub, repository: Repository, driver: Driver, tmp_path: Path
 ) -> None:
     server.faults["object"] = [hang(server)]
-    async with driving(tmp_path / "own", server, max_concurrent=1) as driver:
-        first = await driver.start(repository=TINY)
+    async with driving(tmp_path / "one", server, max_concurrent=1) as one:
+        first = await one.start(repository=TINY)
         await server.hanging.wait()
-        server.seen.clear()
-        second = await driver.start(repository=TINY, model="other")
-        await asyncio.sleep(0)
-        assert server.seen == []
-        await driver.services.tasks.cancel(first.id)
-        await driver.services.tasks.result(second.id)
-        assert [found.key.name for found in await driver.source.models()] == ["other"]
+        second = await one.start(repository=TINY, revision="main", model="other")
+        await driver.bring(repository=TINY)  # time enough for the second, if it did not wait
+        assert not any(path.endswith("/commits/main") for path in server.paths())
+        await one.services.tasks.cancel(first.id)
+        await one.services.tasks.result(second.id)
+        assert [found.key.name for found in await one.source.models()] == ["other"]
 
 
 def elsewhere(port: int) -> Sequence[str]:

@@ -120,7 +120,7 @@ def test_urls() -> None:
     base = url("https://a/b")
     assert follow(base, "/c?d=1#e") == url("https://a/c?d=1")
     assert follow(base, "https://d/") == url("https://d/")
-    for bad in ("//d/", "c", "", "/\\d", "/a b", "https://d\\@a/", "https://u@d/", "https://d:0/",
+    for bad in ("//d/", "c", "", "/\\d", "/a b", "https://d\\@a/", "https://d/a\\b", "https://u@d/", "https://d:0/",
                 "https://d:99999/", "https://[::1]/", "https://-d/", "https://d/\x7f", "HTTPS//d"):  # fmt: skip
         assert follow(base, bad) is None, bad
 

@@ -9,14 +9,26 @@ import numpy as np
 
 from embedwell.app import App, create_app
 from embedwell.config.schema import Server
-from embedwell.errors import Invalid, ModelNotFound
+from embedwell.errors import Invalid, ModelNotFound, ReadOnly
 from embedwell.interfaces.embedding import EmbeddingCall, Embeddings, Timings
 from embedwell.interfaces.events import Event
 from embedwell.interfaces.models import ModelKey, ModelRef, Snapshot
 from embedwell.interfaces.plugins import Plugin
 from embedwell.interfaces.routes import Access, Handler, Mount, Reply, Request, Route
 from embedwell.interfaces.services import Listed
-from embedwell.interfaces.status import Info, ModelCard, PluginInfo, Readiness
+from embedwell.interfaces.status import (
+    CacheCounters,
+    CacheStatus,
+    Cleared,
+    Deleted,
+    Info,
+    MemoryInfo,
+    ModelCard,
+    PluginInfo,
+    Readiness,
+    Warming,
+)
+from embedwell.interfaces.tasks import Task
 from embedwell.tasks.runner import TaskRunner
 from embedwell.testing import FakeClock
 
@@ -95,6 +107,28 @@ class FakeCore:
 
     def canonical(self, ref: ModelRef) -> str:
         return self.aliases.get(ref.name, ref.name)
+
+    async def delete(self, ref: ModelRef) -> Deleted:
+        raise ReadOnly(f"Models of this source are read-only: {ref}")
+
+    async def preload(
+        self, refs: Sequence[ModelRef] | None, most: int | None
+    ) -> tuple[Task, Sequence[Warming]]:
+        task = Task(id="1", kind="preload", key="", status="queued")
+        return task, [Warming(model=str(ref), status="queued") for ref in refs or ()]
+
+    def cache_status(self) -> CacheStatus:
+        return CacheStatus(
+            strategy="fixed_size",
+            settings={},
+            device="cpu",
+            memory=MemoryInfo(4, 1, 3, 1),
+            models=(),
+            counters=CacheCounters(),
+        )
+
+    async def clear(self, refs: Sequence[ModelRef] | None) -> Cleared:
+        return Cleared([str(ref) for ref in refs or ()], ())
 
     async def card(self, listed: Listed) -> ModelCard:
         return ModelCard(

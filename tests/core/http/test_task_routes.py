@@ -220,3 +220,12 @@ async def test_any_route_may_answer_204() -> None:
 
     answer = await get(create_app(FakeCore(route(nothing))), "/test")
     assert (answer.status, answer.body, answer.headers["x-why"]) == (204, b"", "done")
+
+
+async def test_a_preload_answers_with_its_task(app: App) -> None:
+    body = b'{"models": ["owner/model"]}'
+    headers = {"content-type": "application/json"}
+    answer = await ask(app, "POST", "/embeddings/preload", body=body, headers=headers)
+    assert (answer.status, answer.headers["location"]) == (202, "/tasks/1")
+    assert answer.json["task"]["progress"] == {"done": 0, "total": None}
+    assert answer.json["models"] == [{"model": "owner/model", "status": "queued"}]
