@@ -16,8 +16,8 @@ from pathlib import Path
 from tests.benchmarks.cache import cells
 from tests.benchmarks.cache.cells import CELLS, Cell
 from tests.benchmarks.cache.contest import BASELINE, average_count, compare, run_cell
-from tests.benchmarks.cache.loads import read_case
 from tests.benchmarks.cache.report import judge, table, verdict
+from tests.benchmarks.cache.traces import read_case
 
 QUICK_SEEDS = 3  # and the middle Zipf only
 

@@ -8,32 +8,52 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from embedwell.testing import make_model_folder
 from embedwell.testing.server import RunningServer
+from tests.core.models.archives import pack_folder
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-CURLS = [block for block in re.findall(r"```bash\n(.*?)```", README, re.S) if "curl" in block]
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.S)
+CURLS = [block for block in BLOCKS if "curl -X POST" in block]
+UPLOADS = [line for block in BLOCKS for line in block.splitlines() if "/models/upload" in line]
+
+
+async def run(command: str, server: RunningServer, folder: Path | None = None) -> Any:
+    """What a command of the README answers, told the port of this server."""
+    words = shlex.split(command.replace("\\\n", " ").replace(":8000", f":{server.port}"))
+    process = await asyncio.create_subprocess_exec(
+        *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, cwd=folder
+    )
+    out, _ = await process.communicate()
+    return json.loads(out)
 
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("command", CURLS)
 async def test_curl_commands_answer_with_vectors(server: RunningServer, command: str) -> None:
-    words = shlex.split(command.replace("\\\n", " ").replace(":8000", f":{server.port}"))
-    process = await asyncio.create_subprocess_exec(
-        *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
-    out, _ = await process.communicate()
-    data = json.loads(out)["data"]
+    data = (await run(command, server))["data"]
     assert data
     assert all(len(row["embedding"]) == 384 for row in data)
 
 
 def test_all_three_forms_of_the_guide_are_shown() -> None:
     assert len(CURLS) == 3
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_uploads_as_the_readme_has_them(server: RunningServer, tmp_path: Path) -> None:
+    folder = make_model_folder(tmp_path)
+    for kind in ("zip", "tar.gz"):
+        pack_folder(tmp_path / f"my-encoder.{kind}", kind, make_model_folder(tmp_path / "origin"))
+    assert len(UPLOADS) == 3
+    for command in UPLOADS:
+        answer = await run(command, server, folder)
+        assert answer["model"] == "my-encoder", answer
 
 
 @pytest.mark.asyncio(loop_scope="module")

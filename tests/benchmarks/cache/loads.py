@@ -1,13 +1,10 @@
-"""Models and requests of a cell, drawn from its seed; and traces read from files."""
+"""Models and requests of a cell, drawn from its seed."""
 
-import csv
 import math
 import random
 from bisect import bisect
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
-from pathlib import Path
 
 from msgspec import Struct
 
@@ -171,32 +168,3 @@ class _Draw:
         ring = order[: 1 + sum(size < enough for size in sizes)]
         while True:
             yield from ring
-
-
-def read_case(trace: Path, models: Path, fraction: float) -> Case:
-    """`trace` has rows `seconds,model`, `models` has `model,bytes,load_seconds`; # starts a note.
-
-    Raises ValueError for rows that are not so, or a model of which nothing is said.
-    """
-    known = {
-        row["model"]: Model(row["model"], _need(row["bytes"]), float(row["load_seconds"]))
-        for row in _rows(models)
-    }
-    requests = sorted((float(row["seconds"]), row["model"]) for row in _rows(trace))
-    if strange := sorted({name for _, name in requests} - known.keys()):
-        raise ValueError(f"{models.name} says nothing of {', '.join(strange[:5])}")
-    hot = hot_set(Counter(name for _, name in requests))
-    return Case(known, requests, capacity_for(known, hot, fraction))
-
-
-def _need(size: str) -> Need:
-    return Need(int(size), round(cells.PEAK * int(size)))
-
-
-def _rows(path: Path) -> Iterable[dict[str, str]]:
-    lines = path.read_text().splitlines()
-    try:
-        rows = csv.DictReader(line for line in lines if line and not line.startswith("#"))
-        return list(rows)
-    except csv.Error as error:
-        raise ValueError(f"{path.name}: {error}") from None
