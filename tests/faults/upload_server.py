@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import os
 import struct
 import subprocess
 import sys
@@ -168,4 +167,4 @@ async def send(server: Running, name: str, what: Model, *, declared: bool = True
 
 def staged(folder: Path) -> list[str]:
     """What lies in staging."""
-    return os.listdir(folder / "data" / "staging")
+    return [path.name for path in (folder / "data" / "staging").iterdir()]

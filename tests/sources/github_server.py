@@ -2,34 +2,20 @@
 
 import asyncio
 import hashlib
-import io
 import json
-import tarfile
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+
+from tests.sources.github_trees import Tree, pointer, tarball
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OLDER = "76543210fedcba9876543210fedcba9876543210"
 STORAGE_HEADER = "RemoteAuth for-the-storage-only"
 SIGNATURE = "signature-of-codeload"
-
-
-class Link(Struct, frozen=True):
-    """A symbolic link in a tree."""
-
-    target: str
-
-
-class Submodule(Struct, frozen=True):
-    """Another repository's place in a tree: an empty folder in its tarball."""
-
-
-Tree = Mapping[str, bytes | Link | Submodule]
 
 
 class Seen(Struct, frozen=True):
@@ -70,10 +56,6 @@ class Repository:
         if kept:
             self.objects[oid] = data
         return pointer(oid, len(data))
-
-
-def pointer(oid: str, size: int) -> bytes:
-    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n".encode()
 
 
 Fault = Callable[[asyncio.StreamWriter, Response], Awaitable[None]]
@@ -204,31 +186,6 @@ async def github() -> AsyncIterator[GitHub]:
             await asyncio.wait(made.tasks)
 
 
-class Canary:
-    """A listener that nobody may connect to."""
-
-    def __init__(self) -> None:
-        self.connections = 0
-        self.port = 0
-
-    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        writer.close()
-
-
-@asynccontextmanager
-async def canary() -> AsyncIterator[Canary]:
-    """Checks at the end of the block that it saw nothing."""
-    made = Canary()
-    server = await asyncio.start_server(made.accept, "127.0.0.1", 0)
-    made.port = server.sockets[0].getsockname()[1]
-    try:
-        yield made
-    finally:
-        server.close()
-    assert made.connections == 0
-
-
 async def send(writer: asyncio.StreamWriter, response: Response, cut: int | None = None) -> None:
     """`cut` is how many bytes of the body are sent."""
     head = {"Content-Type": "application/octet-stream", **response.headers}
@@ -252,99 +209,6 @@ async def send(writer: asyncio.StreamWriter, response: Response, cut: int | None
 
 def chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
-
-
-def status(code: int, **headers: str) -> Fault:
-    async def fault(writer: asyncio.StreamWriter, response: Response) -> None:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        await send(writer, Response(code, b"{}", named))
-
-    return fault
-
-
-def redirect(location: str, code: int = 302) -> Fault:
-    return status(code, Location=location)
-
-
-async def drop(writer: asyncio.StreamWriter, response: Response) -> None:
-    """Half of the body, then the end of the connection."""
-    await send(writer, response, cut=len(response.body) // 2)
-
-
-async def shorten(writer: asyncio.StreamWriter, response: Response) -> None:
-    """Half of the body, as if it were all."""
-    await send(writer, _with(response, response.body[: len(response.body) // 2]))
-
-
-async def lengthen(writer: asyncio.StreamWriter, response: Response) -> None:
-    await send(writer, _with(response, response.body + b"more"))
-
-
-async def damage(writer: asyncio.StreamWriter, response: Response) -> None:
-    """The last byte is another one."""
-    body = response.body
-    await send(writer, _with(response, body[:-1] + bytes([body[-1] ^ 1])))
-
-
-async def endless(writer: asyncio.StreamWriter, response: Response) -> None:
-    """As much as anybody will take."""
-    await send(writer, Response(200, b"", sized=False), cut=0)
-    while True:
-        writer.write(chunk(bytes(65_536)))
-        await writer.drain()
-
-
-def hang(github: GitHub) -> Fault:
-    """Half of the body, then nothing more."""
-
-    async def fault(writer: asyncio.StreamWriter, response: Response) -> None:
-        await send(writer, response, cut=len(response.body) // 2)
-        github.hanging.set()
-        await github.closing.wait()
-
-    return fault
-
-
-def silence(github: GitHub) -> Fault:
-    async def fault(writer: asyncio.StreamWriter, response: Response) -> None:
-        github.hanging.set()
-        await github.closing.wait()
-
-    return fault
-
-
-def tarball(name: str, commit: str, tree: Tree) -> bytes:
-    """As git makes it: a global header with the commit, and one folder around everything."""
-    made = io.BytesIO()
-    top = f"{name.replace('/', '-')}-{commit[:7]}"
-    with tarfile.open(
-        fileobj=made, mode="w:gz", format=tarfile.PAX_FORMAT, pax_headers={"comment": commit}
-    ) as tar:
-        tar.addfile(_folder(top))
-        for path, content in tree.items():
-            for parent in reversed(Path(path).parents[:-1]):
-                tar.addfile(_folder(f"{top}/{parent}"))
-            _add(tar, f"{top}/{path}", content)
-    return made.getvalue()
-
-
-def _add(tar: tarfile.TarFile, path: str, content: bytes | Link | Submodule) -> None:
-    if isinstance(content, Submodule):
-        tar.addfile(_folder(path))
-        return
-    info = tarfile.TarInfo(path)
-    if isinstance(content, Link):
-        info.type, info.linkname = tarfile.SYMTYPE, content.target
-        tar.addfile(info)
-        return
-    info.size = len(content)
-    tar.addfile(info, io.BytesIO(content))
-
-
-def _folder(path: str) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(path)
-    info.type, info.mode = tarfile.DIRTYPE, 0o775
-    return info
 
 
 async def _read(host: str, reader: asyncio.StreamReader) -> tuple[Seen, bytes] | None:
@@ -396,7 +260,3 @@ def _asset(repository: Repository, number: int) -> Response:
 
 def _json(value: object) -> Response:
     return Response(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
-
-
-def _with(response: Response, body: bytes) -> Response:
-    return Response(response.status, body, response.headers, response.sized)

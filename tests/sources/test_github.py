@@ -14,19 +14,9 @@ from embedwell.models import manifest
 from embedwell.testing import SourceContract
 from embedwell.testing.contracts import SourceCase
 from tests.sources.github_driver import TINY, Driver, driving, model
-from tests.sources.github_server import (
-    COMMIT,
-    OLDER,
-    STORAGE_HEADER,
-    GitHub,
-    Link,
-    Repository,
-    Submodule,
-    Tree,
-    canary,
-    github,
-    pointer,
-)
+from tests.sources.github_server import COMMIT, OLDER, STORAGE_HEADER, GitHub, Repository, github
+from tests.sources.github_trees import Link, Submodule, Tree, pointer
+from tests.sources.github_trouble import canary
 
 REF = ModelRef(TINY)
 SECRET = "ghp_secretsecretsecret"

@@ -18,15 +18,17 @@ from tests.sources.github_server import (
     GitHub,
     Repository,
     Response,
+    github,
+    send,
+)
+from tests.sources.github_trouble import (
     canary,
     damage,
     drop,
     endless,
-    github,
     hang,
     lengthen,
     redirect,
-    send,
     shorten,
     silence,
     status,
@@ -195,10 +197,15 @@ async def test_what_is_declared_too_large_is_not_asked_for(
 
 
 async def test_what_was_dropped_does_not_count(
-    server: GitHub, repository: Repository, files: dict[str, bytes], tmp_path: Path
+    server: GitHub,
+    repository: Repository,
+    files: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("embedwell_source_github.client.BLOCK", 100)
     server.faults["codeload"], server.faults["object"] = times(drop, 2), times(drop, 2)
-    once = sum(map(len, files.values())) * 1.1 / 1e9  # what is compressed, and the weights
+    once = sum(map(len, files.values())) / 1e9  # uncompressed: some room, not for twice as much
     async with driving(tmp_path / "own", server, max_size_gb=once) as driver:
         assert (await driver.bring()).key.revision == COMMIT
 

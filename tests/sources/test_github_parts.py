@@ -21,7 +21,8 @@ from embedwell_source_github.hosts import Hosts, PinnedNetwork, is_public, syste
 from embedwell_source_github.meter import Meter
 from embedwell_source_github.names import Body, wanted
 from embedwell_source_github.urls import Origin, Url, follow, parse
-from tests.sources.github_server import canary, pointer
+from tests.sources.github_trees import pointer
+from tests.sources.github_trouble import canary
 
 
 @pytest.mark.parametrize("address", ["140.82.121.4", "8.8.8.8", "2606:50c0:8000::153", "::ffff:8.8.8.8",

@@ -14,7 +14,8 @@ from embedwell import Event, TaskFinished
 from embedwell.config.schema import Sources
 from embedwell.testing.server import RunningServer, running_server
 from tests.e2e.conftest import MINILM, config
-from tests.sources.github_server import COMMIT, GitHub, github, hang
+from tests.sources.github_server import COMMIT, GitHub, github
+from tests.sources.github_trouble import hang
 
 TEXTS = ["A text to embed", "and another one"]
 NAME = "acme/minilm"

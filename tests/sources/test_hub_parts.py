@@ -12,12 +12,12 @@ import pytest
 from embedwell import InvalidModel, ModelRef
 from embedwell.testing import make_model_folder
 from embedwell_source_huggingface import config as settings
+from embedwell_source_huggingface.actions import possible
 from embedwell_source_huggingface.cache import LocalCache
 from embedwell_source_huggingface.config import Config, Env
 from embedwell_source_huggingface.files import choose
 from embedwell_source_huggingface.messages import Ask, Failed
 from embedwell_source_huggingface.process import child, environment
-from embedwell_source_huggingface.source import _possible
 from tests.sources.hub import COMMIT, contents, store
 
 PLAIN = ["config.json", "tokenizer.json", "model.safetensors"]
@@ -224,6 +224,6 @@ async def test_a_child_ends_with_the_server(tmp_path: Path) -> None:
 
 
 def test_names_that_the_hub_cannot_have() -> None:
-    assert _possible("a/b")
+    assert possible("a/b")
     assert not any(map(_possible, ["a", "a--b/c", "a/b..c"]))
     assert str(ModelRef("a/b", "main")) == "a/b@main"

@@ -7,7 +7,7 @@ import pytest
 
 from embedwell.cache.leaving import RETIRED_SECONDS, UNLOAD_SECONDS
 from embedwell.cache.naming import named
-from embedwell.errors import InvalidModel
+from embedwell.errors import InvalidModel, OutOfMemory
 from embedwell.interfaces.caches import Need
 from embedwell.interfaces.models import ModelRef
 from embedwell.interfaces.status import Cleared
@@ -227,6 +227,9 @@ async def test_an_unload_that_hangs_keeps_its_memory_and_nobody_else(
         assert bench.states() == {"B": "ready"}
         assert bench.cache.memory().reserved == 10 + 10 + 2
         bench.loader.needs["C"] = Need(95, 1)
+        with pytest.raises(OutOfMemory, match="models may use"):
+            await bench.use("C")
+        assert bench.cache._books.budget() == 90, "the leak counts, and counts once"
         bench.loader.unload_gate.set()
         await settled()
         assert bench.cache.memory().reserved == 10 + 2, "it ended after all"

@@ -1,6 +1,8 @@
 """Bodies that stream: cut when the server drains, dropped while an answer goes out early."""
 
 import asyncio
+import itertools
+import math
 
 import pytest
 
@@ -102,14 +104,14 @@ async def test_a_stream_ends_with_the_deadline_of_its_client(reading: Reading) -
 class FullServer:
     """Its last act is one more message to the handler, for which there is no room yet."""
 
-    def __init__(self, chunks: int) -> None:
+    def __init__(self, chunks: float) -> None:
         self.inbox: asyncio.Queue[Message] = asyncio.Queue(1)
         self.sent: list[Message] = []
         self.client = asyncio.ensure_future(self._upload(chunks))
 
-    async def _upload(self, chunks: int) -> None:
-        for number in range(chunks):
-            message = {"type": "http.request", "body": b"x", "more_body": number < chunks - 1}
+    async def _upload(self, chunks: float) -> None:
+        for number in itertools.count(1):
+            message = {"type": "http.request", "body": b"x", "more_body": number < chunks}
             await self.inbox.put(message)
 
     async def send(self, message: Message) -> None:
@@ -143,6 +145,21 @@ async def test_the_same_holds_for_bodies_that_are_read_whole() -> None:
     assert server.sent[0]["status"] == 413
 
 
+@pytest.mark.parametrize("seconds", [(0.0, 1.0), (1.0, 0.0)])
+async def test_a_client_that_goes_on_for_ever_is_not_waited_for(
+    seconds: tuple[float, float],
+) -> None:
+    server = FullServer(math.inf)
+    longest, silence = seconds
+    leftover = Leftover(server.inbox.get, server.send, longest=longest, silence=silence)
+    async with asyncio.timeout(10):
+        await leftover.send({"type": "http.response.start", "status": 429})
+        await leftover.send({"type": "http.response.body", "body": b"no"})
+        assert server.sent[-1] == {"type": "http.response.body", "body": b"no", "more_body": True}
+        await leftover.finish()
+    assert server.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+
+
 async def test_what_was_read_to_its_end_is_left_alone() -> None:
     inbox: asyncio.Queue[Message] = asyncio.Queue()
     inbox.put_nowait({"type": "http.request", "body": b"", "more_body": False})
@@ -158,7 +175,8 @@ async def test_what_was_read_to_its_end_is_left_alone() -> None:
     await leftover.send({"type": "http.response.start", "status": 200})
     await leftover.send({"type": "http.response.body", "body": b"a", "more_body": True})
     await leftover.send({"type": "http.response.body", "body": b"b"})
-    assert len(sent) == 3
+    await leftover.finish()
+    assert [message.get("more_body") for message in sent] == [None, True, None]
     assert inbox.qsize() == 1
 
 

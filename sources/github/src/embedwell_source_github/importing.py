@@ -80,7 +80,7 @@ class Import:
 
     async def _from_archive(self, asset: Asset, commit: str) -> Published:
         async with self._services.store.stage(SOURCE, self._wanted.name) as staging:
-            await self._services.store.make_room(asset.size)
+            await self._expect(asset.size)
             await self._verified(asset, staging.keep, partial(self._api.asset, asset))
             chooser = files.Chooser()
             await staging.unpack(only=chooser)

@@ -16,7 +16,7 @@ from embedwell_source_huggingface.files import INDEX, choose
 from embedwell_source_huggingface.folders import repo_folder
 
 SOURCE = "huggingface"
-FRESH_FOR = 60.0
+FRESH_FOR = 5.0
 MAX_FILES = 20_000
 MAX_JSON = 20_000_000
 COMMIT = re.compile(r"[0-9a-f]{40}")
