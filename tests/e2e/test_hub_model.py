@@ -12,11 +12,11 @@ import httpx
 import pytest
 
 from embedwell.config.schema import Sources
-from embedwell.testing import FakeBackend
+from embedwell.testing import FakeBackend, make_model_folder
 from embedwell.testing.server import running_server
 from tests.e2e.conftest import config
 from tests.e2e.minilm import MINILM, model_files, same, vectors
-from tests.sources.hub import COMMIT, Hub
+from tests.sources.hub import COMMIT, Hub, contents
 
 TAG = "acme/minilm"
 WEIGHTS = "model.safetensors"
@@ -27,6 +27,11 @@ Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
     return model_files()
+
+
+@pytest.fixture
+def tiny_files(tmp_path: Path) -> dict[str, bytes]:
+    return contents(make_model_folder(tmp_path / "tiny"))
 
 
 @pytest.fixture
@@ -160,7 +165,10 @@ async def test_weights_that_are_not_what_the_hub_promised_are_not_served(
         assert same(await vectors(client, TAG), await vectors(client, MINILM))
 
 
-async def test_a_hub_that_refuses_is_quoted_and_asked_again(serve: Serve, hub: Hub) -> None:
+async def test_a_hub_that_refuses_is_quoted_and_asked_again(
+    serve: Serve, hub: Hub, tiny_files: dict[str, bytes]
+) -> None:
+    hub.add(TAG, tiny_files)
     async with serve(backend=FakeBackend()) as client:
         for status, why in (
             (403, f"The Hugging Face Hub refused access to {TAG} (403): give the server a token"),
@@ -183,7 +191,7 @@ async def test_files_on_another_host_come_without_the_token(
     hub.repos[TAG].token = "hf_secret"
     hub.elsewhere = other.url.replace("127.0.0.1", "localhost")
     try:
-        async with serve(token="hf_secret") as client:
+        async with serve(token="hf_secret", backend=FakeBackend()) as client:
             assert same(await vectors(client, TAG), await vectors(client, MINILM))
     finally:
         other.close()
@@ -197,7 +205,7 @@ async def test_a_model_is_downloaded_ahead_of_use_and_its_progress_can_be_watche
 ) -> None:
     hub.hang_in = WEIGHTS
     size = sum(map(len, hub.repos[TAG].files.values()))
-    async with serve() as client:
+    async with serve(backend=FakeBackend()) as client:
         accepted = await client.post("/models/huggingface", json={"model": TAG})
         assert (accepted.status_code, accepted.json()["status"]) == (202, "running")
         place = accepted.headers["location"]
@@ -218,8 +226,11 @@ async def test_a_model_is_downloaded_ahead_of_use_and_its_progress_can_be_watche
         assert [task["id"] for task in (await client.get("/tasks")).json()["tasks"]] == [done["id"]]
 
 
-async def test_a_branch_that_moved_is_served_once_it_was_asked_for(serve: Serve, hub: Hub) -> None:
+async def test_a_branch_that_moved_is_served_once_it_was_asked_for(
+    serve: Serve, hub: Hub, tiny_files: dict[str, bytes]
+) -> None:
     newer = "f" * 40
+    hub.add(TAG, tiny_files)
     async with serve(backend=FakeBackend()) as client:
         assert (await ask(client)).status_code == 200
         hub.repos[TAG].commit = newer

@@ -58,6 +58,9 @@ PURE = {
     "cache/waiting.py",
     "cache/usage.py",
     "cache/states.py",
+    "models/names.py",
+    "models/pointers.py",
+    "models/room.py",
 }
 IMPURE = {
     "time",

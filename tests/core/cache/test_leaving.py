@@ -128,6 +128,17 @@ async def test_what_nobody_used_for_a_while_leaves() -> None:
 
 
 @fake_time
+async def test_it_leaves_on_time_after_its_last_lease() -> None:
+    async with Bench(keep_alive=1) as bench:
+        for seconds in (3.3, 4.7):
+            await bench.use("A", seconds=seconds)
+            await asyncio.sleep(0.9)
+            assert bench.states() == {"A": "ready"}
+            await asyncio.sleep(0.2)
+            assert bench.states() == {}
+
+
+@fake_time
 async def test_a_deleted_model_is_drained_then_frees() -> None:
     async with Bench() as bench:
         await bench.use("B")

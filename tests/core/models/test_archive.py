@@ -4,6 +4,7 @@ import gzip
 import stat
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -224,6 +225,21 @@ def test_it_ends_when_nobody_wants_the_folder_any_more(tmp_path: Path, target: P
     with pytest.raises(FileNotFoundError):
         unpack(path, target, only=only)
     assert tree(tmp_path / "gone") == {}
+
+
+def test_it_ends_in_the_middle_of_a_file_too(target: Path) -> None:
+    taken: list[int] = []
+
+    def chunks() -> Iterator[bytes]:
+        for number in range(100):
+            taken.append(number)
+            if number == 1:
+                target.rename(target.with_name("gone"))
+            yield b"x"
+
+    with pytest.raises(FileNotFoundError):
+        archive._write_one(chunks(), target / "0", 1000)
+    assert taken == [0, 1]
 
 
 def test_limits_are_the_caller_s(tmp_path: Path, target: Path, kind: str) -> None:

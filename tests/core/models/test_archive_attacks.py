@@ -188,6 +188,11 @@ def test_a_bomb_of_many_small_files(tmp_path: Path, refused: Refused, kind: str)
     assert "expands more than 200 times" in refused(pack(tmp_path / "a", kind, files))
 
 
+def test_a_bomb_behind_much_that_is_none(tmp_path: Path, refused: Refused) -> None:
+    files = {"x.json": random.Random(1).randbytes(1_000_000), "y.json": bytes(11_000_000)}
+    assert "expands more than 200 times" in refused(pack(tmp_path / "a", "zip", files))
+
+
 def test_a_bomb_in_gzip(tmp_path: Path, refused: Refused) -> None:
     info = tarfile.TarInfo("x.json")
     info.size = 10_000_000_000

@@ -1,6 +1,7 @@
 """The store: whoever leaves, at whatever moment, leaves nothing half-done."""
 
 import asyncio
+import errno
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -36,6 +37,19 @@ class TestClientsThatLeave:
         assert bench.staged() == []
         await bench.publish("m", A)
 
+    async def test_leaving_when_the_folder_cannot_be_moved_away(self, tmp_path: Path) -> None:
+        class Stuck(Quick):
+            def rename(self, source: Path, target: Path) -> None:
+                if target.name.startswith("trash-"):
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                super().rename(source, target)
+
+        bench = Bench(tmp_path, files=Stuck())
+        await bench.store.open()
+        async with bench.store.stage("upload", "m") as staging:
+            await staging.write("config.json", b"{}")
+        assert bench.staged() == []
+
     @pytest.mark.parametrize("steps", range(40))
     async def test_leaving_at_any_moment(self, tmp_path: Path, steps: int) -> None:
         bench = Bench(tmp_path, threads=BoundedThreads(2), keep_revisions=0)
@@ -65,6 +79,9 @@ class TestClientsThatLeave:
         task.cancel()
         await asyncio.sleep(0)
         task.cancel()
+        for _ in range(20):
+            await asyncio.to_thread(lambda: None)
+        assert not task.done(), "it leaves no thread behind that writes into its folder"
         files.go.set()
         with pytest.raises(asyncio.CancelledError):
             await task

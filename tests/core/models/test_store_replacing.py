@@ -1,6 +1,8 @@
 """The store: replacing and removing, and when the files go."""
 
 import asyncio
+import errno
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from embedwell.errors import (
 from embedwell.interfaces.models import ModelKey, ModelRef
 from embedwell.models.holds import Gone
 from embedwell.tasks.threads import BoundedThreads
-from tests.core.models.store_bench import A, B, Bench, C, contents, digest
+from tests.core.models.store_bench import A, B, Bench, C, Quick, contents, digest
 
 REF = ModelRef("m")
 
@@ -28,6 +30,22 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 def keys(*revisions: str) -> list[ModelKey]:
     return [ModelKey("upload", "m", revision) for revision in revisions]
+
+
+class Failing(Quick):
+    """Fails to remove the first folder, once it is told to."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.go = threading.Event()
+
+    def rmtree(self, path: Path) -> None:
+        if self.go.is_set():
+            super().rmtree(path)
+        else:
+            self.reached.set()
+            assert self.go.wait(10)
+            raise OSError(errno.EIO, "Input/output error")
 
 
 class TestReplacing:
@@ -105,6 +123,21 @@ class TestReplacing:
         await bench.publish("m", A)
         with bench.holds.hold(old):
             assert contents(old) == A
+
+    async def test_content_that_comes_and_goes_while_its_files_cannot_be_removed(
+        self, tmp_path: Path
+    ) -> None:
+        files = Failing()
+        bench = Bench(tmp_path, files=files, threads=BoundedThreads(2))
+        await bench.store.open()
+        await bench.publish("m", A)
+        await bench.store.remove("upload", REF)
+        await asyncio.to_thread(files.reached.wait)
+        await bench.publish("m", A)
+        await bench.store.remove("upload", REF)
+        files.go.set()
+        await bench.store.settled()
+        assert bench.folders() == set()
 
     async def test_the_same_content_published_and_removed_at_once(self, bench: Bench) -> None:
         async def one(name: str) -> None:

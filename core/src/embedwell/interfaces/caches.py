@@ -109,7 +109,10 @@ Decision = Admit | Wait | Refuse
 
 
 class CacheStrategy(Protocol):
-    """Decides about memory and nothing else: no clock, thread, event loop or device."""
+    """Decides about memory and nothing else: no clock, thread, event loop or device.
+
+    An optional attribute `half_life` (seconds, default 600) is that of the rates in `Entry`.
+    """
 
     def decide(self, wanted: Wanted, state: CacheState) -> Decision: ...
 
