@@ -94,18 +94,20 @@ async def test_at_most_two_at_once(tmp_path: Path, checker: Checker) -> None:
 
 
 async def test_too_much_memory(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    entries = ",".join([f'"{i}":1' for i in range(900_000)])
+    entries = ",".join([f'"{i}":1' for i in range(2_000_000)])
     whole = (folder / "tokenizer.json").read_text()
     start = whole.index('"vocab": {') + len('"vocab": {')
     (folder / "tokenizer.json").write_text(whole[:start] + entries + "," + whole[start:])
-    await Checker(BoundedThreads(1)).check(folder)
-    checker = Checker(BoundedThreads(1), memory=150_000_000)
+    with pytest.raises(InvalidModel, match="more than 1,000,000 entries"):
+        await Checker(BoundedThreads(1)).check(folder)
+    assert not caplog.text
+    checker = Checker(BoundedThreads(1), memory=250_000_000)
     with pytest.raises(InvalidModel) as caught:
         await checker.check(folder)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     assert caught.value.message == (
         f"The model could not be checked within {61 + size // 10_000_000} seconds and "
-        "0.15 GB of memory"
+        "0.25 GB of memory"
     )
     assert "a model could not be checked" in caplog.text
     assert "MemoryError" in caplog.text

@@ -408,6 +408,14 @@ def test_weights_beside_the_model_s_own_are_looked_at_too(
         validate(folder)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "sub/extra.safetensors"])
+def test_weights_that_are_not_numbers(folder: Path, name: str) -> None:
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(weights[:-4] + b"\x00\x00\xc0\x7f")
+    assert f"{name}: tensor embeddings.word_embeddings.weight holds values" in refusal(folder)
+
+
 @pytest.mark.parametrize("length", [1 << 63, (1 << 64) - 1, 10_000_000, 26_000_000])
 def test_headers_longer_than_the_file(folder: Path, length: int) -> None:
     (folder / "model.safetensors").write_bytes(length.to_bytes(8, "little") + b'{"a":{}}')

@@ -77,7 +77,9 @@ class ModelCache:
         while, and who asks meanwhile gets the same error. Without `demand` it is a preload: it
         costs no model that was used of late, and counts as no use.
         """
-        resident = await self._acquire(f"{snapshot.key}#{dtype}", snapshot, demand)
+        # A source may bring other content under a revision that it had before.
+        key = f"{snapshot.key}#{snapshot.digest}#{dtype}"
+        resident = await self._acquire(key, snapshot, demand)
         if demand:
             resident.requests += 1
             self._books.rates.touch(resident.key, self._clock())
