@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +154,14 @@ async def halfway(http: httpx.AsyncClient) -> dict[str, Any]:
                 return dict(task)
 
 
+def written(database: Path) -> None:
+    """Returns once the task is on the disk; blocks."""
+    while True:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as reader:
+            if reader.execute("SELECT count(*) FROM tasks").fetchone()[0]:
+                return
+
+
 async def test_a_download_that_a_kill_cut_off_failed_and_can_be_asked_for_again(
     tmp_path: Path, hub: Hub
 ) -> None:
@@ -164,7 +172,7 @@ async def test_a_download_that_a_kill_cut_off_failed_and_can_be_asked_for_again(
         asked = await http.post("/models/huggingface", json={"model": "acme/minilm"}, timeout=60)
         assert asked.status_code == 202, asked.text
         assert (await halfway(http))["status"] == "running"
-        await asyncio.sleep(0)
+        await asyncio.to_thread(written, tmp_path / "data" / "state.sqlite3")
         process.send_signal(signal.SIGKILL)
         await process.wait()
     hub.hang_in = ""
@@ -210,9 +218,8 @@ async def test_a_directory_that_a_newer_version_wrote_is_refused_in_one_line(
     for folder in (layout, state):
         folder.mkdir()
     (layout / "FORMAT").write_text("7\n")
-    connection = sqlite3.connect(state / "state.sqlite3")
-    connection.execute("PRAGMA user_version = 7")
-    connection.close()
+    with closing(sqlite3.connect(state / "state.sqlite3")) as connection:
+        connection.execute("PRAGMA user_version = 7")
     refused = await asyncio.gather(refusal(layout), refusal(state))
     for (code, lines), reason in zip(
         refused,

@@ -40,14 +40,12 @@ async def killed(server: Running, what: Model, after: float) -> str:
     """Upload, and kill the server meanwhile; how far it came."""
     sending = asyncio.create_task(send(server, NAME, what))
     await asyncio.wait([sending], timeout=after)
-    answered = sending.done()
     server.process.send_signal(signal.SIGKILL)
     await server.process.wait()
     try:
-        answer = await sending
+        return f"answered {(await sending).status_code}"
     except httpx.TransportError:
         return "cut off"
-    return f"answered {answer.status_code}" if answered else "answered at the last moment"
 
 
 def version_of(number: int) -> Model:

@@ -47,7 +47,7 @@ async def test_a_body_that_stalls_is_given_up(tmp_path: Path, method: str) -> No
     async with (
         site(tmp_path, {"max_concurrent": 1}, server={"body_timeout": 0.3}) as running,
         raw(
-            running.server, method=method, query="?model=m", length=len(body), headers=headers
+            running.server.port, method=method, query="?model=m", length=len(body), headers=headers
         ) as connection,
     ):
         await connection.send(body[:-9])
@@ -67,7 +67,7 @@ async def test_many_that_stall_leave_room_again(tmp_path: Path) -> None:
 
         async def stall(number: int) -> int:
             async with raw(
-                running.server, method="PUT", query=f"?model=m{number}", length=99, headers=ZIP
+                running.server.port, method="PUT", query=f"?model=m{number}", length=99, headers=ZIP
             ) as connection:
                 await connection.send(b"P")
                 return (await connection.answer())[0]
@@ -83,13 +83,13 @@ async def test_one_too_many_is_refused_unread(tmp_path: Path) -> None:
     async with (
         site(tmp_path, {"max_concurrent": 1}) as running,
         raw(
-            running.server, method="PUT", query="?model=a", length=len(archive), headers=ZIP
+            running.server.port, method="PUT", query="?model=a", length=len(archive), headers=ZIP
         ) as first,
     ):
         await half(running, first, archive)
         for method, kind in (("PUT", ZIP), ("POST", [f"Content-Type: {FORM}"])):
             async with raw(
-                running.server, method=method, query="?model=b", length=1_000_000, headers=kind
+                running.server.port, method=method, query="?model=b", length=1_000_000, headers=kind
             ) as second:
                 status, told = await second.answer()
             assert (status, told["code"]) == (429, "OVERLOADED")
@@ -106,7 +106,7 @@ async def test_two_uploads_of_one_name(tmp_path: Path) -> None:
     async with site(tmp_path) as running:
         alone = (await running.put("alone", one)).json()["revision"]
         async with raw(
-            running.server, method="PUT", query="?model=m", length=len(one), headers=ZIP
+            running.server.port, method="PUT", query="?model=m", length=len(one), headers=ZIP
         ) as first:
             await half(running, first, one)
             for second in (
@@ -152,7 +152,7 @@ async def test_a_client_that_resets_half_way(tmp_path: Path, method: str) -> Non
     query = "" if method == "POST" else "?model=m"
     async with site(tmp_path, {"max_concurrent": 1}) as running:
         async with raw(
-            running.server, method=method, query=query, length=len(body), headers=headers
+            running.server.port, method=method, query=query, length=len(body), headers=headers
         ) as connection:
             await half(running, connection, body)
             connection.reset()
@@ -169,7 +169,7 @@ async def test_a_server_that_stops_waits_for_no_upload(tmp_path: Path, method: s
     async with (
         site(tmp_path) as running,
         raw(
-            running.server, method=method, query="?model=m", length=len(body), headers=headers
+            running.server.port, method=method, query="?model=m", length=len(body), headers=headers
         ) as connection,
     ):
         await half(running, connection, body)
@@ -189,7 +189,11 @@ async def test_no_room_is_said_before_a_byte_is_read(tmp_path: Path) -> None:
         for method in ("PUT", "POST"):
             headers = [f"Content-Type: {FORM}"] if method == "POST" else ZIP
             async with raw(
-                running.server, method=method, query="?model=m", length=5_000_000, headers=headers
+                running.server.port,
+                method=method,
+                query="?model=m",
+                length=5_000_000,
+                headers=headers,
             ) as connection:
                 status, told = await connection.answer()
             assert (status, told["code"]) == (507, "INSUFFICIENT_STORAGE")
@@ -202,7 +206,7 @@ async def test_a_clients_own_deadline_counts(tmp_path: Path) -> None:
     async with (
         site(tmp_path) as running,
         raw(
-            running.server, method="PUT", query="?model=m", length=99,
+            running.server.port, method="PUT", query="?model=m", length=99,
             headers=[*ZIP, "x-request-timeout: 0.2"],
         ) as connection,
     ):  # fmt: skip

@@ -28,7 +28,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 async def post(running: Site, body: bytes, kind: str = FORM, query: str = "") -> tuple[int, Any]:
     headers = [f"Content-Type: {kind}"] if kind else []
-    async with raw(running.server, length=len(body), headers=headers, query=query) as connection:
+    async with raw(
+        running.server.port, length=len(body), headers=headers, query=query
+    ) as connection:
         await connection.send(body)
         status, told = await connection.answer()
     await running.unharmed()
@@ -171,7 +173,7 @@ async def test_packages_that_may_not_be(
 
 async def test_a_declared_length_over_the_limit_is_refused_unread(running: Site) -> None:
     for method in ("POST", "PUT"):
-        async with raw(running.server, method=method, length=3_000_001) as connection:
+        async with raw(running.server.port, method=method, length=3_000_001) as connection:
             status, told = await connection.answer()
         assert (status, told["detail"]) == (413, "The body is larger than 3,000,000 bytes")
 
@@ -179,7 +181,7 @@ async def test_a_declared_length_over_the_limit_is_refused_unread(running: Site)
 async def test_chunks_over_the_limit_are_refused(running: Site) -> None:
     boundary = f"--{BOUNDARY}\r\n".encode()
     field = b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
-    async with raw(running.server, length=None, query="?model=mine") as connection:
+    async with raw(running.server.port, length=None, query="?model=mine") as connection:
         for piece in (boundary + field, *[b"x" * 500_000] * 7):
             await connection.send(b"%x\r\n%s\r\n" % (len(piece), piece))
         status, told = await connection.answer()

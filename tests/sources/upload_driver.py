@@ -129,7 +129,7 @@ class Raw:
 
 @asynccontextmanager
 async def raw(
-    server: RunningServer,
+    port: int,
     *,
     length: int | None,
     method: str = "POST",
@@ -137,7 +137,7 @@ async def raw(
     headers: Sequence[str] = (f"Content-Type: {FORM}",),
 ) -> AsyncIterator[Raw]:
     """A request whose head was sent; `length` None sends chunks."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
     lines = [f"{method} /models/upload{query} HTTP/1.1", "Host: localhost", framing, *headers]
     writer.write("\r\n".join([*lines, "", ""]).encode())

@@ -333,6 +333,21 @@ def test_what_is_altered(tmp_path: Path, refused: Refused) -> None:
         assert "damaged" in refused(tmp_path / "a")
 
 
+def test_places_far_away(tmp_path: Path, refused: Refused) -> None:
+    body = bytearray(pack(tmp_path / "a", "zip", FILES).read_bytes())
+    closing = body.index(b"PK\x05\x06")
+    for offset, value in [(16, 2**31), (16, 2**32 - 2), (12, 2**32 - 2), (12, 1)]:
+        altered = body.copy()
+        struct.pack_into("<I", altered, closing + offset, value)
+        (tmp_path / "a").write_bytes(altered)
+        assert "damaged" in refused(tmp_path / "a")
+    for size in (2**62, 2**63 - 1, 2**80):
+        info = tarfile.TarInfo(".git/x")
+        info.size = size
+        (tmp_path / "a").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+        assert "damaged" in refused(tmp_path / "a")
+
+
 @settings(max_examples=200)
 @given(st.sampled_from(KINDS), st.data())
 def test_whatever_bytes_are_changed(

@@ -101,13 +101,13 @@ async def test_too_much_memory(folder: Path, caplog: pytest.LogCaptureFixture) -
     with pytest.raises(InvalidModel, match="more than 1,000,000 entries"):
         await Checker(BoundedThreads(1)).check(folder)
     assert not caplog.text
-    checker = Checker(BoundedThreads(1), memory=250_000_000)
+    checker = Checker(BoundedThreads(1), memory=180_000_000)
     with pytest.raises(InvalidModel) as caught:
         await checker.check(folder)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     assert caught.value.message == (
         f"The model could not be checked within {61 + size // 10_000_000} seconds and "
-        "0.25 GB of memory"
+        "0.18 GB of memory"
     )
     assert "a model could not be checked" in caplog.text
     assert "MemoryError" in caplog.text

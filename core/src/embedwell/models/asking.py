@@ -75,7 +75,7 @@ async def _bounded(name: str, what: str, call: Callable[[], Awaitable[T]], secon
             raise
         log.warning("source %s cancelled itself in %s", name, what)
         raise SourceError(f"Source {name} failed to {what}") from None
-    except BaseException as error:  # SystemExit in a task would end the loop; panics are no Exception
+    except BaseException as error:  # a SystemExit in a task would end the whole loop
         if limit.expired():
             raise SourceError(f"Source {name} took longer than {seconds:g} s to {what}") from None
         log.exception("source %s failed to %s", name, what)

@@ -1,5 +1,6 @@
 """What an archive is to the extractor: members one after another, and limits on all of it."""
 
+import errno
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -59,7 +60,7 @@ def _reading() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is not None:  # the disk's, not gzip's
+        if error.errno not in (None, errno.EINVAL):  # gzip's own; a place that is none
             raise
         raise damaged() from error
     except (BadZipFile, TarError, zlib.error, EOFError, struct.error, ValueError) as error:
