@@ -35,15 +35,19 @@ def given(*specs: SourceSpec[Any], name: str = "given") -> object:
 
 def test_the_installed_ones_are_found() -> None:
     plugins = load(Config())
-    assert {item.spec.name for item in plugins.sources} >= {"package", "huggingface"}
+    chain = [item.spec.name for item in plugins.source_chain([])]
+    assert chain == ["upload", "training", "github", "package", "huggingface"]
     assert plugins.strategy("fixed_size").origin.distribution == "embedwell-cache-fixed"
-    assert all(info.state == "active" for info in plugins.infos)
+    assert plugins.strategy("vram_aware").origin.distribution == "embedwell-cache-vram"
+    states = {info.name: info.state for info in plugins.infos}
+    assert states.pop("vram_aware") == "unused"
+    assert set(states.values()) == {"active"}
 
 
 def test_order_then_priority_then_name() -> None:
     plugins = load(Config(), modules=[given(source("b", 120), source("a", 120), source("z", 1))])
     names = [item.spec.name for item in plugins.source_chain(["z"])]
-    assert names == ["z", "package", "a", "b", "huggingface"]
+    assert names == ["z", "upload", "training", "github", "package", "a", "b", "huggingface"]
     with pytest.raises(ConfigurationError, match=r"sources.order: .nope"):
         plugins.source_chain(["nope"])
 

@@ -1,136 +1,252 @@
-"""A source that raises, lies or hangs costs its own models and nothing else."""
+"""A source that raises, lies or hangs costs requests for its own models, and nothing else."""
 
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from msgspec import Struct
 
-from embedwell import BlockingSource, Fetch, ModelKey, ModelRef, Snapshot, Source, SourceSpec
-from embedwell import hookimpl
+from embedwell import (
+    BlockingSource,
+    Fetch,
+    ModelKey,
+    ModelRef,
+    Snapshot,
+    Source,
+    SourceSpec,
+    hookimpl,
+)
 from embedwell.config.schema import Sources
+from embedwell.errors import PluginError
+from embedwell.interfaces.models import Progress
 from embedwell.testing import FakeBackend, make_model_folder
 from embedwell.testing.server import running_server
 from tests.e2e.conftest import Nothing, TinyModels, config
+
+Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+THREADS = 8  # that one source has
 
 
 class Panic(BaseException):
     """As extension modules raise it."""
 
 
-class Bad:
-    """A plugin whose source does as it is told, below the one that works."""
+ERRORS = [RuntimeError("/secret/path"), OSError("/secret/path"), Panic("no"), SystemExit(3)]
 
-    def __init__(self, build: Callable[..., Any], priority: int = 50) -> None:
+
+class Bad:
+    """A plugin whose source is asked after the one that works."""
+
+    def __init__(self, build: Callable[..., Any]) -> None:
         self.build = build
-        self.priority = priority
 
     @hookimpl
     def register_sources(self) -> Sequence[SourceSpec[Any]]:
-        return [
-            SourceSpec(name="bad", summary="tests", priority=self.priority, config=Nothing, build=self.build)
-        ]
-def raising(error: BaseException) -> Callable[..., Any]:
+        spec = SourceSpec(
+            name="bad", summary="tests", priority=50, config=Nothing, build=self.build
+        )
+        return [spec]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Serve:
+    """`async with serve(build, …) as client`: a good source, and a bad one after it."""
+
+    @asynccontextmanager
+    async def start(build: Callable[..., Any], **sources: Any) -> Any:
+        make_model_folder(tmp_path / "models" / "good")
+        tables = {"huggingface": {"download": "never"}, "bad": {}}
+        settings = config(tmp_path, sources=Sources(tables=tables, **sources))
+        modules = [TinyModels(tmp_path / "models"), Bad(build)]
+        async with (
+            running_server(settings, modules=modules, backend=FakeBackend()) as server,
+            httpx.AsyncClient(base_url=server.url, timeout=30) as client,
+        ):
+            yield client
+
+    return start
+
+
+async def embed(client: httpx.AsyncClient, model: str) -> httpx.Response:
+    return await client.post("/embeddings", json={"model": model, "input": "w1"})
+
+
+async def refused(client: httpx.AsyncClient, why: str, model: str = "theirs") -> None:
+    answer = await embed(client, model)
+    assert (answer.status_code, answer.json()["code"]) == (502, "SOURCE_ERROR")
+    assert answer.json()["detail"] == why
+    assert "secret" not in answer.text
+
+
+async def unharmed(client: httpx.AsyncClient) -> None:
+    """The rest is served and listed."""
+    answer = await embed(client, "good")
+    assert answer.status_code == 200, answer.text
+    for path in ("/models", "/v1/models"):
+        listed = await client.get(path)
+        assert listed.status_code == 200
+        assert [row["id"] for row in listed.json()["data"]] == ["good"]
+    assert (await client.get("/models/good")).status_code == 200
+    assert (await client.get("/ready")).status_code == 200
+
+
+def said(caplog: pytest.LogCaptureFixture, what: str) -> bool:
+    return any(
+        what in record.getMessage() and record.levelno >= logging.WARNING
+        for record in caplog.records
+    )
+
+
+@pytest.mark.parametrize("blocking", [False, True], ids=["async", "thread"])
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+async def test_one_that_raises(
+    serve: Serve, caplog: pytest.LogCaptureFixture, error: BaseException, blocking: bool
+) -> None:
     class Raises(Source):
         async def resolve(self, ref: ModelRef) -> Any:
             raise error
+
         async def models(self) -> Any:
             raise error
-    return Raises
-def raising_blocking(error):
-    class Raises(BlockingSource):
+
+        async def aclose(self) -> None:
+            raise RuntimeError("at the end, too")
+
+    class RaisesInThread(BlockingSource):
         def find(self, ref: ModelRef) -> Any:
             raise error
+
         def list_models(self) -> Any:
             raise error
-    return Raises
 
-@asynccontextmanager
-async def serve(tmp_path, build, priority=50, **sources):
-    make_model_folder(tmp_path / "models" / "good")
-    settings = config(tmp_path, sources=Sources(tables={"huggingface": {"download": "never"}}, **sources))
-    modules = [TinyModels(tmp_path / "models"), Bad(build, priority)]
-    async with (
-        running_server(settings, modules=modules, backend=FakeBackend()) as server,
-        httpx.AsyncClient(base_url=server.url, timeout=20) as client,
-    ):
-        yield client
+    async with serve(RaisesInThread if blocking else Raises) as client:
+        await refused(
+            client, "Source bad failed to resolve theirs; the server's log has the reason"
+        )
+        await unharmed(client)
+    assert said(caplog, "source bad failed to resolve theirs")
+    assert said(caplog, "source bad is left out of the listing")
 
-@pytest.mark.parametrize("error", [RuntimeError("/secret"), Panic("x"), SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), StopIteration(), StopAsyncIteration()], ids=repr)
-@pytest.mark.parametrize("kind", [raising, raising_blocking])
-async def test_x(tmp_path, error, kind, caplog):
-    async with serve(tmp_path, kind(error)) as client:
-        async with asyncio.timeout(15):
-            r = await client.post("/embeddings", json={"model": "good", "input": "w1"})
-            assert r.status_code == 200
-            r = await client.post("/embeddings", json={"model": "theirs", "input": "w1"})
-            print(r.status_code, r.text)
-            r2 = await client.get("/models")
-            print(r2.status_code, r2.text)
-            r = await client.post("/embeddings", json={"model": "good", "input": "w1"})
-            assert r.status_code == 200
-            assert r2.status_code == 200
 
-def hanging(blocking, seen):
-    never = threading.Event()
-    if blocking:
-        class Hangs(BlockingSource):
-            def find(self, ref):
-                seen.append(ref); never.wait(60)
-            def list_models(self):
-                seen.append(1); never.wait(60)
-    else:
-        class Hangs(Source):
-            async def resolve(self, ref):
-                await asyncio.Event().wait()
-            async def models(self):
-                await asyncio.Event().wait()
-    Hangs.never = never
-    return Hangs
+@pytest.mark.parametrize("junk", [5, "x", [1], {"a": 1}, object], ids=repr)
+async def test_one_that_returns_junk(serve: Serve, junk: object) -> None:
+    class Junk(Source):
+        async def resolve(self, ref: ModelRef) -> Any:
+            return junk
 
-@pytest.mark.parametrize("blocking", [False, True])
-async def test_hang(tmp_path, blocking):
-    seen = []
-    b = hanging(blocking, seen)
-    async with serve(tmp_path, b, resolve_timeout=0.2) as client:
-      try:
-        async with asyncio.timeout(30):
-            for i in range(14):
-                r = await client.post("/embeddings", json={"model": f"theirs{i}", "input": "w1"})
-                r2 = await client.get("/models")
-                r3 = await client.post("/embeddings", json={"model": "good", "input": "w1"})
-                print(i, len(seen), r.status_code, r.json()["detail"], r2.status_code, len(r2.json()["data"]), r3.status_code, r3.text[:150])
-      finally:
-        b.never.set()
+        async def models(self) -> Any:
+            return junk
 
-def raises_build(config, services):
+    async with serve(Junk) as client:
+        await refused(client, "Source bad gave no usable answer for theirs")
+        await unharmed(client)
+
+
+async def test_one_whose_models_are_not_there(serve: Serve, tmp_path: Path) -> None:
+    lie = Snapshot(tmp_path / "nowhere", ModelKey("bad", "theirs", "r1"), "digest")
+
+    class Lies(Source):
+        async def resolve(self, ref: ModelRef) -> Any:
+            return lie
+
+        async def models(self) -> Any:
+            return [lie]
+
+    async with serve(Lies) as client:
+        answer = await embed(client, "theirs")
+        assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_MODEL")
+        assert str(tmp_path) not in answer.text
+        rows = (await client.get("/models")).json()["data"]
+        assert [(row["id"], row["state"]) for row in rows] == [
+            ("good", "available"),
+            ("theirs", "failed"),
+        ]
+        assert (await embed(client, "good")).status_code == 200
+
+
+async def test_one_that_never_answers(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    class Hangs(Source):
+        async def resolve(self, ref: ModelRef) -> Any:
+            await asyncio.Event().wait()
+
+        async def models(self) -> Any:
+            await asyncio.Event().wait()
+
+    async with serve(Hangs, resolve_timeout=0.5) as client:
+        await refused(client, "Source bad took longer than 0.5 s to resolve theirs")
+        await unharmed(client)
+    assert said(caplog, "Source bad took longer than 0.5 s to list its models")
+
+
+@pytest.fixture
+def never() -> Iterator[threading.Event]:
+    """Not set before the test is over."""
+    made = threading.Event()
+    yield made
+    made.set()
+
+
+async def test_threads_that_never_return_are_its_own(serve: Serve, never: threading.Event) -> None:
+    class Hangs(BlockingSource):
+        def find(self, ref: ModelRef) -> Any:
+            never.wait()
+
+        def list_models(self) -> Any:
+            never.wait()
+
+    async with serve(Hangs, resolve_timeout=0.5) as client:
+        why = "Source bad took longer than 0.5 s to resolve theirs-{}"
+        models = range(THREADS + 4)
+        await asyncio.gather(*[refused(client, why.format(i), f"theirs-{i}") for i in models])
+        await unharmed(client)
+        never.set()
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+async def test_a_download_that_raises(serve: Serve, error: BaseException) -> None:
+    async def run(progress: Progress) -> Any:
+        raise error
+
+    class Offers(Source):
+        async def resolve(self, ref: ModelRef) -> Any:
+            return Fetch(ModelKey("bad", ref.name, "r1"), run)
+
+    async with serve(Offers) as client:
+        await refused(client, "Source bad failed to fetch theirs; the server's log has the reason")
+        (task,) = (await client.get("/tasks")).json()["tasks"]
+        assert task["status"] == "failed"
+        assert task["error"] == "download bad:theirs@r1 failed for an internal reason"
+        await unharmed(client)
+
+
+def no_bucket(config: object, services: object) -> Any:
     raise RuntimeError("no bucket")
-async def test_build(tmp_path):
-    async with serve(tmp_path, raises_build) as client:
-        print((await client.get("/plugins")).text)
-async def test_build_junk(tmp_path):
-    async with serve(tmp_path, lambda c, s: object()) as client:
-        print((await client.get("/plugins")).text)
-        r = await client.post("/embeddings", json={"model": f"theirs", "input": "w1"})
-        print(r.text)
-        r = await client.get("/models")
-        print(r.text)
-@pytest.mark.parametrize("error", [RuntimeError("/secret"), Panic("x"), SystemExit(3)], ids=repr)
-async def test_fetch(tmp_path, error):
-    class F(Source):
-        async def resolve(self, ref):
-            async def run(progress): raise error
-            return Fetch(ModelKey("bad", ref.name, "1"), run)
-    async with serve(tmp_path, F) as client:
-        r = await client.post("/embeddings", json={"model": f"theirs", "input": "w1"})
-        print(r.text)
-        r = await client.get("/tasks")
-        print(r.text)
-        r = await client.post("/embeddings", json={"model": f"good", "input": "w1"})
-        print(r.status_code)
+
+
+def panics(config: object, services: object) -> Any:
+    raise Panic("native code")
+
+
+@pytest.mark.parametrize(
+    ("build", "why"),
+    [
+        (no_bucket, "source bad (Bad given) failed to start: RuntimeError: no bucket"),
+        (panics, "source bad (Bad given) failed to start: Panic: native code"),
+        (
+            lambda config, services: {},
+            "source bad (Bad given) cannot be used: its build gave a dict, not a Source",
+        ),
+    ],
+)
+async def test_one_that_the_configuration_names_and_that_cannot_be_built_stops_the_start(
+    serve: Serve, build: Callable[..., Any], why: str
+) -> None:
+    with pytest.raises(PluginError) as caught:
+        async with serve(build):
+            pytest.fail("it started")
+    assert caught.value.message == why

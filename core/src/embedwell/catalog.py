@@ -7,6 +7,7 @@ from pathlib import Path
 
 from embedwell import report
 from embedwell.config.schema import Config
+from embedwell.errors import PluginError
 from embedwell.events import Events
 from embedwell.interfaces.models import ModelKey, Source
 from embedwell.interfaces.services import BaseServices, Threads
@@ -33,11 +34,14 @@ def build_sources(
     built: list[tuple[str, Source]] = []
     for item in plugins.source_chain(config.sources.order):
         name = item.spec.name
-        source: Source = build(
+        source: object = build(
             f"source {name}",
             item.origin,
             partial(item.spec.build, item.config, services(name)),
         )
+        if not isinstance(source, Source):
+            what = f"its build gave a {type(source).__name__}, not a Source"
+            raise PluginError(f"source {name} ({item.origin}) cannot be used: {what}")
         built.append((name, source))
     return built
 

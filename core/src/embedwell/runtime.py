@@ -53,7 +53,7 @@ from embedwell.tasks.threads import BoundedThreads
 from embedwell.tokenization.tokenizers import Tokenizers
 from embedwell.warmup import Warmup
 
-THREADS = 8  # for sources, tokenising and files; each device has its own
+THREADS = 8  # for tokenising and files, and for each source; each device has its own
 MOST_USED = 100  # models that a preload without names tries
 
 
@@ -194,7 +194,7 @@ class Runtime:
             folder=self.data_dir / name,
             store=self._store,
             tasks=self.tasks,
-            threads=self._threads,
+            threads=BoundedThreads(THREADS),  # its own: calls that never return cost it alone
             changed=self._changed,
             emit=self.emit,
             clock=self.clock,

@@ -118,7 +118,9 @@ class TaskRunner:
                 record.failure = _internal(record)
         except EmbedwellError as error:
             record.failure = error.with_traceback(None)  # the record outlives its frames
-        except Exception:
+        except GeneratorExit:
+            raise
+        except BaseException:  # SystemExit would end the loop, and a panic would count as done
             log.exception("%s %s failed", record.kind, record.key)
             record.failure = _internal(record)
         else:
