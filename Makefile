@@ -4,10 +4,11 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 PIP    := $(PYTHON) -m pip --disable-pip-version-check
 PORT   ?= 8000
+FAULTS := restarts upload_kills upload_memory disk_full memory_cycles soak
 METADATA := $(wildcard core/pyproject.toml sources/*/pyproject.toml caches/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev serve test check format clean
+.PHONY: help install install-dev serve test check faults bench format clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +44,16 @@ check: install-dev  ## ruff and mypy
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+
+faults: install-dev  ## real servers killed, filled up and soaked, ten minutes (tests/faults/README.md)
+	@failed=""; for name in $(FAULTS); do \
+	  echo "== $$name"; $(PYTHON) -m tests.faults.$$name; code=$$?; echo "== $$name: exit code $$code"; \
+	  [ $$code -eq 0 ] || failed="$$failed $$name"; \
+	done; \
+	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
+
+bench: install-dev  ## the cache strategies against others on simulated loads
+	@$(PYTHON) -m tests.benchmarks.cache_simulation
 
 format: install-dev  ## format the code
 	@$(VENV)/bin/ruff check --fix .

@@ -6,12 +6,14 @@ import math
 
 import pytest
 
+from embedwell.app import create_app
 from embedwell.config.schema import Server
 from embedwell.errors import Overloaded
 from embedwell.http.asgi import Message
 from embedwell.http.leftover import Leftover
+from embedwell.interfaces.plugins import Caller, Plugin, RequestHead
 from embedwell.interfaces.routes import Reply, Request
-from tests.core.http.fake_core import app_of, route
+from tests.core.http.fake_core import FakeCore, app_of, route
 from tests.core.http.http_driver import Connection, ask, scope_of
 
 CHUNKED = [("transfer-encoding", "chunked")]
@@ -23,6 +25,10 @@ class Reading:
     def __init__(self) -> None:
         self.begun = asyncio.Event()
         self.ended = False
+
+    async def has_begun(self) -> None:
+        async with asyncio.timeout(10):
+            await self.begun.wait()
 
     async def handler(self, request: Request) -> Reply:
         try:
@@ -42,7 +48,7 @@ async def test_draining_cuts_a_body_that_streams_at_once(reading: Reading) -> No
     app = app_of(route(reading.handler, "POST", stream=True))
     connection = Connection(app, scope_of("POST", "/test", CHUNKED))
     connection.send(b"x", more=True)
-    await reading.begun.wait()
+    await reading.has_begun()
     app.begin_drain()
     answer = await connection.answer()
     assert (answer.status, answer.code) == (503, "DRAINING")
@@ -69,14 +75,28 @@ async def test_draining_lets_other_requests_end() -> None:
     assert (await connection.answer()).status == 200
 
 
+class Slow(Plugin):
+    """A guard that takes its time."""
+
+    def __init__(self) -> None:
+        self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
+
+    async def guard(self, head: RequestHead) -> Caller | None:
+        self.asked.set()
+        await self.may_answer.wait()
+        return None
+
+
 async def test_a_stream_that_was_on_its_way_in_is_cut_too(reading: Reading) -> None:
-    app = app_of(route(reading.handler, "POST", stream=True))
-    for turns in range(8):
-        connection = Connection(app, scope_of("POST", "/test", CHUNKED))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        app.begin_drain()
-        assert (await connection.answer()).code == "DRAINING"
+    core, slow = FakeCore(route(reading.handler, "POST", stream=True)), Slow()
+    core.plugins = [("slow", slow)]
+    app = create_app(core)
+    connection = Connection(app, scope_of("POST", "/test", CHUNKED))
+    connection.send(b"x", more=True)
+    await slow.asked.wait()
+    app.begin_drain()
+    slow.may_answer.set()
+    assert (await connection.answer()).code == "DRAINING"
     await app.drained()
 
 
@@ -84,7 +104,7 @@ async def test_a_stream_is_not_bound_by_the_servers_deadline(reading: Reading) -
     app = app_of(route(reading.handler, "POST", stream=True), server=Server(request_timeout=0.001))
     connection = Connection(app, scope_of("POST", "/test", CHUNKED))
     connection.send(b"x", more=True)
-    await reading.begun.wait()
+    await reading.has_begun()
     await asyncio.sleep(0.01)
     connection.send(b"x")
     assert (await connection.answer()).status == 200

@@ -95,8 +95,8 @@ class Receiver:
         await sink.flush()
 
     async def _make_room(self, request: Request) -> None:
-        declared = request.head.headers.get(b"content-length")
-        if declared is not None:
+        declared = request.head.headers.get(b"content-length", b"")
+        if declared.isdigit():
             await self._store.make_room(int(declared))
 
     def _paced(self, request: Request) -> Paced:
