@@ -40,6 +40,12 @@ def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
         raise BadRequest(DEEP) from None
 
 
+def has_required(body: type[Any]) -> bool:
+    """Whether there is a field without which it cannot be; else an absent body is an empty one."""
+    plain = not issubclass(body, msgspec.Struct)
+    return plain or any(field.required for field in msgspec.structs.fields(body))
+
+
 @contextmanager
 def _without_collector(size: int) -> Iterator[None]:
     """Decoding makes millions of objects and no cycle: looking for one takes most of the time."""

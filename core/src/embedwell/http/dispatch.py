@@ -14,7 +14,7 @@ from embedwell.http import body, deadline, wire
 from embedwell.http.asgi import Scope, has_body
 from embedwell.http.client import Client
 from embedwell.http.context import exchange, matched
-from embedwell.http.decode import decode
+from embedwell.http.decode import decode, has_required
 from embedwell.http.middleware.admission import body_limit
 from embedwell.http.middleware.drain import Traffic
 from embedwell.interfaces.routes import Reply, Request, Route
@@ -41,7 +41,7 @@ class Dispatcher:
         self._decoders = {
             route.body: msgspec.json.Decoder(route.body) for route in routes if route.body
         }
-        self._empty = {body: body() for body in self._decoders if not _required(body)}
+        self._empty = {body: body() for body in self._decoders if not has_required(body)}
 
     async def __call__(self, scope: Scope, client: Client) -> Reply:
         """The handler's Reply, its model noted; raises EmbedwellError or whatever it raised."""
@@ -87,12 +87,6 @@ class Dispatcher:
             return self._empty[route.body]
         body.check_type(scope)
         return decode(self._decoders[route.body], await body.read(client, limit, timeout))
-
-
-def _required(body: type[Any]) -> bool:
-    """Whether there is a field without which it cannot be; else an absent body is an empty one."""
-    plain = not issubclass(body, msgspec.Struct)
-    return plain or any(field.required for field in msgspec.structs.fields(body))
 
 
 async def _in_time(route: Route, request: Request, limit: float) -> Reply:

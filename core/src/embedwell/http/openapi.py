@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from embedwell.http.deadline import NAME as TIMEOUT_HEADER
+from embedwell.http.decode import has_required
 from embedwell.http.envelope import ErrorBody, statuses
 from embedwell.http.table import VARIABLE
 from embedwell.http.wire import EmbeddingRequest, shape
@@ -77,15 +78,18 @@ def _operation(route: Route, schemas: Mapping[Any, Json]) -> Json:
         "operationId": _identifier(route),
         "summary": route.summary,
         "tags": [route.access],
-        "parameters": [*map(_path_parameter, VARIABLE.findall(route.path)), _timeout_parameter()],
+        "parameters": [
+            *map(_path_parameter, VARIABLE.findall(route.path)),
+            *(_query_parameter(name, text) for name, text in route.query.items()),
+            _timeout_parameter(),
+        ],
         "responses": _responses(route, schemas),
     }
     if route.body is not None:
         content = {"application/json": {"schema": schemas[route.body]}}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": has_required(route.body), "content": content}
     elif route.stream:
-        content = {"application/octet-stream": {}}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": True, "content": {t: {} for t in route.accepts}}
     return operation
 
 
@@ -97,6 +101,10 @@ def _identifier(route: Route) -> str:
 def _path_parameter(name: str) -> Json:
     schema = {"type": "string", "minLength": 1}
     return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _query_parameter(name: str, description: str) -> Json:
+    return {"name": name, "in": "query", "description": description, "schema": {"type": "string"}}
 
 
 def _timeout_parameter() -> Json:

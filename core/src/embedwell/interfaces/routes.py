@@ -44,9 +44,11 @@ class Route(Struct, frozen=True, kw_only=True):
     """One method and path; `<tag>` in a path takes a model tag, slashes included.
 
     `body` is the Struct that decodes it, `stream=True` hands the bytes over as they come,
-    neither means no body. `max_body` is in bytes; None takes the server's limit. `replies` maps
-    a status to the Struct (or content type) of its body, for the OpenAPI page (200 if empty);
-    `errors` are the codes it may answer beside those that every route may.
+    neither means no body. A Struct whose fields are all optional may be left out. A stream is bound
+    by limits of its own, not by the server's deadline. `max_body` is in bytes; None takes the
+    server's limit. For the OpenAPI page, `accepts` are the content types of a stream, `query` the
+    query's fields with what they mean; `replies` maps a status to the Struct (or content type) of
+    its body (200 if empty), `errors` are the codes it may answer beside those that every route may.
     """
 
     method: str
@@ -56,6 +58,8 @@ class Route(Struct, frozen=True, kw_only=True):
     summary: str
     body: type[Any] | None = None
     stream: bool = False
+    accepts: tuple[str, ...] = ("application/octet-stream",)
+    query: Mapping[str, str] = {}
     max_body: int | None = None
     replies: Mapping[int, Any] = {}
     errors: tuple[str, ...] = ()

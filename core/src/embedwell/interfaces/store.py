@@ -36,9 +36,7 @@ class Staging(Protocol):
     async def keep(self, data: bytes) -> None:
         """Append to the one archive that `unpack` will take apart."""
 
-    async def unpack(
-        self, *, within: str = "", only: Callable[[str], bool] | None = None
-    ) -> None:
+    async def unpack(self, *, within: str = "", only: Callable[[str], bool] | None = None) -> None:
         """Take the kept archive apart: zip, tar or tar.gz, by its content.
 
         A single folder around everything is taken off; then only what lies below `within` is

@@ -24,15 +24,14 @@ from embedwell_source_upload.sink import Sink
 from embedwell_source_upload.slots import Slots
 
 SOURCE = "upload"
-ARCHIVES = {
-    "",
-    "application/gzip",
-    "application/octet-stream",
-    "application/x-gzip",
-    "application/x-tar",
-    "application/x-zip-compressed",
+ARCHIVES = (
     "application/zip",
-}
+    "application/x-zip-compressed",
+    "application/x-tar",
+    "application/gzip",
+    "application/x-gzip",
+    "application/octet-stream",
+)
 
 
 class Uploaded(Struct, frozen=True):
@@ -114,7 +113,7 @@ def _content_type(request: Request) -> str:
 
 def _check_archive(content_type: str) -> None:
     kind = content_type.partition(";")[0].strip().lower()
-    if kind not in ARCHIVES:
+    if kind and kind not in ARCHIVES:
         raise UnsupportedMediaType(
             f"The Content-Type {shown(kind)} is no archive's: send application/zip, "
             "application/x-tar, application/gzip, application/octet-stream or none"

@@ -6,7 +6,7 @@ from msgspec import structs
 
 from embedwell import BaseServices, ModelRef, Mount, Route, Snapshot, Source
 from embedwell_source_upload.config import Config
-from embedwell_source_upload.receive import SOURCE, Receiver, Uploaded
+from embedwell_source_upload.receive import ARCHIVES, SOURCE, Receiver, Uploaded
 
 ERRORS = ("CONFLICT", "INVALID_MODEL", "INSUFFICIENT_STORAGE")
 
@@ -41,6 +41,8 @@ class UploadSource(Source):
             access="manage",
             summary="Upload a model as a form: the field model, then file",
             stream=True,
+            accepts=("multipart/form-data",),
+            query={"model": "the name to publish it under, where the form does not say"},
             max_body=self._max_body,
             replies={201: Uploaded},
             errors=ERRORS,
@@ -48,5 +50,12 @@ class UploadSource(Source):
         summary = "Upload a model as one archive, its name being ?model="
         return [
             form,
-            structs.replace(form, method="PUT", handler=self._receiver.archive, summary=summary),
+            structs.replace(
+                form,
+                method="PUT",
+                handler=self._receiver.archive,
+                summary=summary,
+                accepts=ARCHIVES,
+                query={"model": "the name to publish it under"},
+            ),
         ]
