@@ -72,7 +72,7 @@ def test_a_preload_takes_no_place_of_one_used_of_late() -> None:
     late = state(entry("a", 48.5), entry("b", 49.0))
     assert TWO.decide(wanted(), late) == Admit(("a",))
     answer = TWO.decide(wanted(demand=False), late)
-    assert answer == Refuse("only models in use could make room", 30.0)
+    assert answer == Refuse("only models in recent use could make room", 30.0)
     earlier = state(entry("a", 48.0), entry("b", 49.0))
     assert TWO.decide(wanted(demand=False), earlier) == Admit(("a",))
 

@@ -213,7 +213,7 @@ def test_a_preload_takes_the_place_of_what_nobody_uses() -> None:
 )
 def test_but_not_of(holder: Entry) -> None:
     answer = AWARE.decide(wanted(demand=False), state(holder))
-    assert answer == Refuse("only models in use could make room", retry_after=30.0)
+    assert answer == Refuse("only models in recent use could make room", retry_after=30.0)
 
 
 def test_nor_of_what_is_worth_more_than_one_request() -> None:

@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 from embedwell import BlockingSource, CacheSpec, SourceSpec, hookimpl
 from embedwell.config.schema import Cache, Config, Sources
 from embedwell.errors import ConfigurationError, PluginError
-from embedwell.loader import Origin, build, load
+from embedwell.loader import Origin, Plugins, build, load
 
 
 class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,7 +58,8 @@ def test_configuration_reaches_the_spec_and_its_faults_are_told() -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(config, modules=[given(source("a"))])
     assert caught.value.reasons == (
-        "sources.nope: no such source is installed; pip install embedwell-source-nope",
+        "sources.nope: no such source is installed; "
+        "installed: a, github, huggingface, package, training, upload",
     )
     tables["a"] = {"size": "x", "colour": 1}
     with pytest.raises(ConfigurationError) as caught:
@@ -146,7 +147,7 @@ def test_an_entry_point_that_cannot_be_imported(
 
 
 def test_a_strategy_that_is_not_installed() -> None:
-    with pytest.raises(ConfigurationError, match="pip install embedwell-cache-nope"):
+    with pytest.raises(ConfigurationError, match="installed: fixed_size, vram_aware"):
         load(Config()).strategy("nope")
 
 
@@ -235,3 +236,27 @@ def test_a_panic_is_a_failure_like_any_other() -> None:
     assert "Panic: native" in [info.problem for info in infos]
     with pytest.raises(PluginError, match=r"x \(dist 1\) failed to start: Panic: native"):
         build("x", Origin("x", "dist", "1"), _panic)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("vram", 'did you mean "vram_aware"'),
+        ("fixed-size", 'did you mean "fixed_size"'),
+        ("lru", "installed: fixed_size, vram_aware"),
+    ],
+)
+def test_a_strategy_that_is_not_there_is_not_looked_for_in_the_package_index(
+    name: str, remedy: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=remedy) as caught:
+        load(Config(cache=Cache(strategy=name)))
+    assert "pip install" not in str(caught.value)
+
+
+def test_what_is_ours_and_not_installed_is_named() -> None:
+    plugins = Plugins((), (), (), ())
+    with pytest.raises(ConfigurationError, match="pip install embedwell-cache-vram"):
+        plugins.strategy("vram_aware")
+    with pytest.raises(ConfigurationError, match="pip install embedwell-source-github"):
+        plugins.source_chain(["github"])

@@ -20,6 +20,7 @@ class Repo:
         self.token = token
         self.gated = gated
         self.commit = COMMIT
+        self.claims: dict[str, int] = {}  # file → the size that its listing has
 
     def entry(self, name: str) -> dict[str, Any]:
         data = self.files[name]
@@ -44,6 +45,7 @@ class Hub:
         self.status = 0  # answer everything with this
         self.hang_in: str = ""  # a file whose body stops half-way
         self.hanging = threading.Event()  # set once it did
+        self.resume = threading.Event()  # set: the body goes on
         self.cut: dict[str, int] = {}  # file → how often its body is cut off half-way
         self.elsewhere = ""  # a server that files are redirected to
         self.corrupt: set[str] = set()  # files whose last byte is wrong
@@ -70,6 +72,7 @@ class Hub:
 
     def close(self) -> None:
         self.closing.set()
+        self.resume.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -126,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif rest[:1] == ["tree"]:
             self._json([{"type": "file", "path": n, **repo.entry(n)} for n in repo.files])
         else:
-            files = [{"rfilename": n, **_sibling(repo.entry(n))} for n in repo.files]
+            files = [{"rfilename": n, **_sibling(repo, n)} for n in repo.files]
             self._json({"id": name, "sha": repo.commit, "siblings": files})
 
     def _resolve(self, name: str, revision: str, file: str) -> None:
@@ -172,8 +175,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.hang_in == name:
             self.wfile.write(data[:half])
             self.hub.hanging.set()
-            self.hub.closing.wait()
-            self.close_connection = True
+            self.hub.resume.wait()
+            if self.hub.closing.is_set():
+                self.close_connection = True
+            else:
+                self.wfile.write(data[half:])
         elif self.hub.cut.get(name):
             self.hub.cut[name] -= 1
             self.wfile.write(data[:half])
@@ -203,8 +209,9 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _sibling(entry: dict[str, Any]) -> dict[str, Any]:
-    found = {"size": entry["size"], "blobId": entry["oid"]}
+def _sibling(repo: Repo, name: str) -> dict[str, Any]:
+    entry = repo.entry(name)
+    found = {"size": repo.claims.get(name, entry["size"]), "blobId": entry["oid"]}
     return found | ({"lfs": entry["lfs"]} if "lfs" in entry else {})
 
 

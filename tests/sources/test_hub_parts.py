@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ from embedwell_source_huggingface.cache import LocalCache
 from embedwell_source_huggingface.config import Config, Env
 from embedwell_source_huggingface.files import choose
 from embedwell_source_huggingface.messages import Ask, Failed
-from embedwell_source_huggingface.process import child, environment
+from embedwell_source_huggingface.process import MODULE, child, environment
 from tests.sources.hub import COMMIT, contents, store
 
 PLAIN = ["config.json", "tokenizer.json", "model.safetensors"]
@@ -210,17 +211,24 @@ async def test_a_child_that_hears_nothing_is_killed(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with child(ask(url), environment(os.environ, str(tmp_path), None)) as asked:
             os.kill(asked.pid, signal.SIGSTOP)
-        assert asked._process.returncode == -signal.SIGKILL
+        with pytest.raises(ProcessLookupError):
+            os.kill(asked.pid, 0)
 
 
 async def test_a_child_ends_with_the_server(tmp_path: Path) -> None:
     """Its standard input closes when the server's process is gone, however it went."""
     async with await silent_hub() as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with child(ask(url), environment(os.environ, str(tmp_path), None)) as asked:
-            assert asked._process.stdin is not None
-            asked._process.stdin.close()
-            assert await asked._process.wait() == 1
+        working = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", MODULE),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            env=environment(os.environ, str(tmp_path), None),
+        )
+        assert working.stdin is not None
+        working.stdin.write(msgspec.json.encode(ask(url)) + b"\n")
+        working.stdin.close()
+        assert await working.wait() == 1
 
 
 def test_names_that_the_hub_cannot_have() -> None:

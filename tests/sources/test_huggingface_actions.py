@@ -11,13 +11,11 @@ import pytest
 
 from embedwell import (
     EmbedwellError,
-    Fetch,
     Forbidden,
     Invalid,
     ModelKey,
     ModelNotFound,
     ModelRef,
-    ReadOnly,
     Reply,
     Request,
     RequestHead,
@@ -25,13 +23,12 @@ from embedwell import (
     SourceError,
     Task,
 )
-from embedwell.config.schema import Store
 from embedwell.interfaces.services import BaseServices
 from embedwell.tasks.runner import TaskRunner
 from embedwell.testing import FakeClock, make_model_folder, make_services
 from embedwell_source_huggingface.config import Config
 from embedwell_source_huggingface.source import HubSource
-from tests.sources.hub import COMMIT, Hub, contents, store
+from tests.sources.hub import COMMIT, Hub, contents
 
 TINY = "some-owner/tiny"
 REF = ModelRef(TINY)
@@ -109,10 +106,6 @@ async def pull(source: HubSource, **body: Any) -> Task:
     with suppress(EmbedwellError):
         await source.services.tasks.result(reply.body.id)
     return source.services.tasks.get(reply.body.id)
-
-
-async def settled(source: HubSource) -> None:
-    await source._removal.settled()
 
 
 async def test_a_model_is_downloaded_ahead_of_use(hub: Hub, make: Make) -> None:
@@ -236,82 +229,3 @@ async def test_files_from_elsewhere_get_no_token_and_must_have_the_right_hash(
         assert (await pull(make(token="hf_secret"), model=TINY)).status == "done"
     finally:
         other.close()
-
-
-async def test_a_deleted_model_is_gone_with_its_files(
-    hub: Hub, make: Make, changes: list[ModelKey], tmp_path: Path
-) -> None:
-    source = make()
-    await pull(source, model=TINY)
-    changes.clear()
-    await source.delete(REF)
-    assert await source.models() == []
-    assert changes == [ModelKey("huggingface", TINY, COMMIT)]
-    await settled(source)
-    assert not list((tmp_path / "own").rglob("*.safetensors"))
-    assert not list((tmp_path / "own").rglob("blobs"))
-    offer = await source.resolve(REF)
-    assert isinstance(offer, Fetch), "it can be downloaded again"
-    await offer.run(lambda done, total: None)
-    assert len(await source.models()) == 1
-
-
-async def test_one_commit_is_deleted_and_the_other_keeps_its_files(hub: Hub, make: Make) -> None:
-    source = make()
-    await pull(source, model=TINY)
-    hub.repos[TINY].commit = NEWER
-    await pull(source, model=TINY)
-    await source.delete(ModelRef(TINY, COMMIT))
-    await settled(source)
-    (left,) = await source.models()
-    assert left.key.revision == NEWER
-    assert (left.path / "model.safetensors").stat().st_size > 0
-
-
-async def test_files_of_a_deleted_model_go_at_the_next_start(
-    hub: Hub, make: Make, tmp_path: Path
-) -> None:
-    source = make()
-    await pull(source, model=TINY)
-    (snapshot,) = await source.models()
-    source._cache.forget(snapshot)  # and then the process was killed
-    assert list((tmp_path / "own").rglob("*.safetensors"))
-    later = make(offline=True)
-    assert await later.models() == []
-    assert not list((tmp_path / "own").rglob("*.safetensors"))
-
-
-async def test_the_users_own_cache_is_not_ours_to_delete(
-    make: Make, files: dict[str, bytes], tmp_path: Path
-) -> None:
-    store(tmp_path / "user/.cache/huggingface/hub", TINY, files)
-    source = make(offline=True)
-    with pytest.raises(ReadOnly, match="only reads"):
-        await source.delete(REF)
-    assert len(await source.models()) == 1
-
-
-async def test_a_model_that_is_not_there_cannot_be_deleted(make: Make) -> None:
-    with pytest.raises(ModelNotFound):
-        await make().delete(REF)
-
-
-async def test_downloads_stay_within_the_stores_share(
-    hub: Hub, services: BaseServices, files: dict[str, bytes], tmp_path: Path
-) -> None:
-    size = sum(map(len, files.values()))
-    capped = make_services(tmp_path / "data", settings=Store(max_disk_gb=size * 2.9 / 1e9))
-    inside = msgspec.structs.replace(capped, folder=tmp_path / "data" / "store" / "huggingface")
-    source = HubSource(Config(endpoint=hub.url, timeout=60), inside)
-    hub.add("some-owner/second", {**files, "config.json": files["config.json"] + b" "})
-    hub.add("some-owner/third", {**files, "config.json": files["config.json"] + b"  "})
-    for name in (TINY, "some-owner/second"):
-        assert (await pull(source, model=name)).status == "done"
-    third = await pull(source, model="some-owner/third")
-    assert third.status == "failed"
-    assert "max_disk_gb" in str(third.error), "both were used just now"
-    source._used.clear()
-    assert (await pull(source, model="some-owner/third")).status == "done"
-    names = {snapshot.key.name for snapshot in await source.models()}
-    assert "some-owner/third" in names
-    assert len(names) == 2

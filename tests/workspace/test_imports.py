@@ -15,7 +15,7 @@ ROOMS = {
     "loader",
 }  # fmt: skip
 INSIDE = HALLS | ROOMS - {"http"}
-PARTS = {"embedder", "report", "loads", "preload", "warmup", "catalog"}
+PARTS = {"embedder", "journal", "report", "loads", "preload", "warmup", "catalog"}
 ALLOWED: dict[str, set[str]] = {
     **dict.fromkeys(HALLS, HALLS),
     **{room: HALLS | {room} for room in ROOMS},
@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": INSIDE,
     "loads": INSIDE,
     "preload": INSIDE,
+    "journal": HALLS,
     "warmup": INSIDE,
     "catalog": INSIDE | {"report"},
     "runtime": INSIDE | PARTS,

@@ -74,7 +74,7 @@ class App:
             leftover = Leftover(receive, send)
             with self._traffic.request():
                 await self._run(scope, leftover.receive, leftover.send)
-            await leftover.finish()
+                await leftover.finish()
 
     def begin_drain(self) -> None:
         """From now on only public routes are served; the rest is answered 503 DRAINING.

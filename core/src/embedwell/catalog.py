@@ -63,6 +63,7 @@ def make_store(
         check=Checker(threads).check,
         unpack=unpack,
         wall=wall,
+        aliases=config.aliases,
     )
 
 

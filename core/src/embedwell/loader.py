@@ -3,7 +3,8 @@
 import inspect
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from difflib import get_close_matches
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
@@ -24,13 +25,19 @@ log = logging.getLogger("embedwell.loader")
 
 GROUP = "embedwell"
 T = TypeVar("T")
-KINDS: dict[str, tuple[str, type[Any], str]] = {
-    "register_sources": ("source", SourceSpec, "embedwell-source-"),
-    "register_caches": ("cache", CacheSpec, "embedwell-cache-"),
-    "register_plugins": ("plugin", PluginSpec, "embedwell-plugin-"),
+KINDS: dict[str, tuple[str, type[Any]]] = {
+    "register_sources": ("source", SourceSpec),
+    "register_caches": ("cache", CacheSpec),
+    "register_plugins": ("plugin", PluginSpec),
 }
-
-
+DISTRIBUTIONS = {
+    **{
+        ("source", name): f"embedwell-source-{name}"
+        for name in ("upload", "training", "github", "package", "huggingface")
+    },
+    ("cache", "fixed_size"): "embedwell-cache-fixed",
+    ("cache", "vram_aware"): "embedwell-cache-vram",
+}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 TAKEN = {  # a table of that name would be read as the section's own key
     "source": {field.name for field in structs.fields(Sources)},
@@ -71,7 +78,8 @@ class Plugins(Struct, frozen=True):
         """Those in `order` first, then by falling priority; raises ConfigurationError."""
         names = [item.spec.name for item in self.sources]
         missing = [
-            f'sources.order: "{name}" is not installed{_failures(self.infos)}'
+            f'sources.order: "{name}" is not installed; '
+            f"{_remedy('source', name, names)}{_failures(self.infos)}"
             for name in order
             if name not in names
         ]
@@ -90,10 +98,9 @@ class Plugins(Struct, frozen=True):
         for item in self.caches:
             if item.spec.name == name:
                 return item
-        have = ", ".join(sorted(item.spec.name for item in self.caches)) or "none"
-        reason = f'cache.strategy: "{name}" is not installed (installed: {have})'
-        remedy = f"pip install embedwell-cache-{name}{_failures(self.infos)}"
-        raise ConfigurationError([f"{reason}; {remedy}"])
+        have = [item.spec.name for item in self.caches]
+        remedy = _remedy("cache", name, have) + _failures(self.infos)
+        raise ConfigurationError([f'cache.strategy: "{name}" is not installed; {remedy}'])
 
 
 def load(config: Config, *, modules: Sequence[object] = ()) -> Plugins:
@@ -193,7 +200,7 @@ def _refuse_odd_hooks(plugin: object) -> None:
 def _specs(
     manager: "pluggy.PluginManager", plugin: object, hook: str, origin: Origin
 ) -> Iterator[Registered]:
-    kind, wanted, _ = KINDS[hook]
+    kind, wanted = KINDS[hook]
     for implementation in getattr(manager.hook, hook).get_hookimpls():
         if implementation.plugin is not plugin:
             continue
@@ -282,12 +289,12 @@ def _configured(
             continue
         reasons += problems
         parsed[item.kind].append(Registered(item.kind, item.spec, item.origin, value))
-    for kind, _, prefix in KINDS.values():
+    for kind, _ in KINDS.values():
         section, tables = sections[kind]
         names = {item.spec.name for item in parsed[kind]}
         reasons += [
             f"{section}.{name}: no such {kind} is installed; "
-            f"pip install {prefix}{name}{_failures(infos)}"
+            f"{_remedy(kind, name, names)}{_failures(infos)}"
             for name in tables
             if name not in names
         ]
@@ -320,6 +327,17 @@ def _left_out(info: PluginInfo, item: Registered, problems: Sequence[str]) -> Pl
     log.warning("plugin %s: %s", item.origin, problem)
     state = info.state if len(info.provides) > 1 else "unused"
     return structs.replace(info, state=state, problem=problem[:500])
+
+
+def _remedy(kind: str, name: str, have: Collection[str]) -> str:
+    """Only our own distributions are named: any other name could be anybody's."""
+    own = DISTRIBUTIONS.get((kind, name))
+    if own is not None:
+        return f"pip install {own}"
+    near = get_close_matches(name, have, n=1) or [other for other in have if name in other]
+    if near:
+        return f'did you mean "{near[0]}"?'
+    return f"installed: {', '.join(sorted(have)) or 'none'}"
 
 
 def _failures(infos: Sequence[PluginInfo]) -> str:

@@ -11,6 +11,8 @@ from embedwell.state.costs import Cost, CostKey, Costs
 from embedwell.tasks.threads import BoundedThreads
 
 LOADS = 2  # models that load at once
+UNLOADS = 4  # that may be under way; once so many hang for good, every later one is a leak too
+DOUBT = 2  # times what the files say that a measurement is believed: only a load corrects it
 
 
 class BackendLoader:
@@ -31,14 +33,22 @@ class BackendLoader:
         self._engine = engine
         self._clock = clock
         self._threads = BoundedThreads(LOADS)
-        self._unloading = BoundedThreads(1)  # or loads that hang would keep models from leaving
+        self._unloading = BoundedThreads(
+            UNLOADS
+        )  # or loads that hang would keep models from leaving
 
     async def estimate(self, snapshot: Snapshot) -> Estimate:
-        """What an earlier load of the same content measured here, else from the files."""
+        """What an earlier load of the same content measured here, else from the files.
+
+        A measurement far beyond what the files say could refuse the model for ever.
+        """
+        said = self._backend.estimate(await self._manifests.of(snapshot))
         known = self._costs.get(self._key(snapshot))
-        if known is not None:
-            return Estimate(Need(known.weights, known.peak), known.seconds)
-        return Estimate(self._backend.estimate(await self._manifests.of(snapshot)))
+        if known is None:
+            return Estimate(said)
+        most = Need(DOUBT * said.weights, DOUBT * said.peak)
+        believed = known.weights + known.peak <= most.weights + most.peak
+        return Estimate(Need(known.weights, known.peak) if believed else most, known.seconds)
 
     async def load(self, snapshot: Snapshot) -> Encoder:
         manifest = await self._manifests.of(snapshot)

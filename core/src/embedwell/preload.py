@@ -1,16 +1,20 @@
 """Loads models before anybody asks for them, in order, as one task."""
 
+import asyncio
+import hashlib
 from collections.abc import Sequence
 
 from embedwell.cache.model_cache import ModelCache
+from embedwell.cache.naming import named
 from embedwell.cache.states import State
-from embedwell.errors import EmbedwellError, ModelError, ModelNotFound
+from embedwell.errors import EmbedwellError, ModelError, ModelNotFound, SourceError
 from embedwell.interfaces.models import ModelRef, Progress
 from embedwell.interfaces.status import Warming, WarmingStatus
 from embedwell.interfaces.tasks import Task, Tasks
 from embedwell.models.registry import SourceRegistry
 
-SHOWN = 200  # characters of a task's key
+QUESTIONS = 16  # that are put to the sources at once
+SHOWN = 160  # characters of a task's key
 
 
 class Preloader:
@@ -27,37 +31,43 @@ class Preloader:
     async def ask(
         self, refs: Sequence[ModelRef], most: int | None
     ) -> tuple[Task, Sequence[Warming]]:
-        """Start it, at most `most` models of them; and how each stood.
-
-        Raises what a source raised, but for ModelNotFound.
-        """
+        """Start it, at most `most` models of them; and how each stood."""
+        wanted = [*dict.fromkeys(refs)]
+        turns = asyncio.Semaphore(QUESTIONS)
+        known = await asyncio.gather(*(self._known(ref, turns) for ref in wanted))
         rows: dict[ModelRef, WarmingStatus] = {}
-        for ref in dict.fromkeys(refs):
-            taken = sum(status in ("ready", "queued") for status in rows.values())
-            rows[ref] = await self._status(ref, most, taken)
+        for ref, status in zip(wanted, known, strict=True):
+            taken = sum(row in ("ready", "queued") for row in rows.values())
+            rows[ref] = "skipped" if most is not None and taken >= most else status
         task = self.start([ref for ref, status in rows.items() if status == "queued"])
         return task, [Warming(model=str(ref), status=status) for ref, status in rows.items()]
 
-    async def _status(self, ref: ModelRef, most: int | None, taken: int) -> WarmingStatus:
-        if most is not None and taken >= most:
-            return "skipped"
+    async def _known(self, ref: ModelRef, turns: asyncio.Semaphore) -> WarmingStatus:
         if self._ready(ref):
             return "ready"
-        try:
-            await self._registry.find(ref)
-        except ModelNotFound:
-            return "not_found"
+        async with turns:
+            try:
+                await self._registry.find(ref)
+            except ModelNotFound:
+                return "not_found"
+            except SourceError:
+                pass  # the task will say
         return "queued"
 
     def _ready(self, ref: ModelRef) -> bool:
-        wanted = self._registry.canonical(ref)
-        return any(
-            resident.state is State.READY
-            and resident.snapshot.key.name == wanted.name
-            and wanted.revision in (None, resident.snapshot.key.revision)
-            and wanted.source in (None, resident.snapshot.key.source)
-            for resident in self._cache.residents()
-        )
+        wanted = [self._registry.canonical(ref)]
+        residents = self._cache.residents()
+        return any(r.state is State.READY and named(r.snapshot.key, wanted) for r in residents)
+
+    async def most_used(self, tags: Sequence[str]) -> Sequence[ModelRef]:
+        """Those of these that are at hand: nothing is downloaded because it once was in use."""
+        local = {listed.snapshot.key.name for listed in await self._registry.models()}
+        return [ModelRef(tag) for tag in tags if tag in local]
+
+    async def wish(self, tag: str) -> None:
+        """Load what is at hand of this name; raises ModelNotFound."""
+        key = (await self._registry.describe(ModelRef(tag))).snapshot.key
+        self.start([ModelRef(key.name, key.revision, key.source)])
 
     def start(self, refs: Sequence[ModelRef]) -> Task:
         """One task for all of them."""
@@ -71,7 +81,7 @@ class Preloader:
             if failures:
                 raise ModelError(f"Not loaded: {'; '.join(failures)}")
 
-        return self._tasks.start("preload", ", ".join(map(str, refs))[:SHOWN], run)
+        return self._tasks.start("preload", _key(refs), run)
 
     async def _load(self, ref: ModelRef) -> list[str]:
         """Why not, if not."""
@@ -83,3 +93,11 @@ class Preloader:
                 return []
         except EmbedwellError as error:
             return [f"{ref}: {error.message}"]
+
+
+def _key(refs: Sequence[ModelRef]) -> str:
+    """The same for the same models only."""
+    whole = ", ".join(map(str, refs))
+    if len(whole) <= SHOWN:
+        return whole
+    return f"{whole[:SHOWN]}… {hashlib.sha256(whole.encode()).hexdigest()[:16]}"

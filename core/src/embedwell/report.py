@@ -55,6 +55,7 @@ async def card(
         source=snapshot.key.source,
         shadowed=listed.shadowed,
         revision=snapshot.key.revision,
+        revisions=listed.revisions,
         state=state,
         created=manifest.created,
         dimensions=manifest.dimensions,
@@ -77,6 +78,7 @@ def _bare(listed: Listed, problem: str) -> ModelCard:
         source=key.source,
         shadowed=listed.shadowed,
         revision=key.revision,
+        revisions=listed.revisions,
         state="failed",
         created=0,
         problem=problem,
@@ -151,7 +153,8 @@ def _resident_info(resident: Resident, backend: Backend, now: float, wall: float
 
 def engine() -> str:
     """What the cost of a load depends on, beside the device."""
-    return f"torch {_version('torch')}, transformers {_version('transformers')}"
+    parts = ("embedwell", "torch", "transformers")
+    return ", ".join(f"{name} {_version(name)}" for name in parts)
 
 
 def libraries() -> Mapping[str, str]:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from msgspec import structs
 
-from embedwell import report
+from embedwell import journal, report
 from embedwell.batching.batcher import Batcher
 from embedwell.cache.model_cache import ModelCache
 from embedwell.cache.naming import named
@@ -23,7 +23,7 @@ from embedwell.events import Events
 from embedwell.interfaces.caches import CacheStrategy
 from embedwell.interfaces.encoders import Backend
 from embedwell.interfaces.events import Embedded, Event
-from embedwell.interfaces.models import ModelKey, ModelRef
+from embedwell.interfaces.models import ModelKey, ModelRef, Progress
 from embedwell.interfaces.plugins import Plugin
 from embedwell.interfaces.routes import Mount, Route
 from embedwell.interfaces.services import BaseServices, Listed, Services
@@ -60,7 +60,8 @@ MOST_USED = 100  # models that a preload without names tries
 class Runtime:
     """The server without HTTP: `async with` starts and unwinds it; everything is on one loop.
 
-    Building it is cheap and raises ConfigurationError or PluginError.
+    Building it is cheap and raises ConfigurationError or PluginError. `before_ready` is called
+    once, when all else that precedes the first request is done.
     """
 
     def __init__(
@@ -71,12 +72,15 @@ class Runtime:
         backend: Backend | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        before_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
         self.clock = clock
         self._plugins = plugins
         self._wall = wall
+        self._before_ready = before_ready
         self._events = Events()
+        self._events.add("journal", journal.write)
         self.emit: Callable[[Event], None] = self._events.emit
         self._backend = backend or _make_backend(config)
         chosen = self._chosen = plugins.strategy(config.cache.strategy)
@@ -126,13 +130,20 @@ class Runtime:
             found=lambda key: self.cache.revive([key]),
         )
         self._stack.push_async_callback(self.registry.aclose)
+        self._stack.push_async_callback(self.tasks.aclose)  # before the sources that they use
         self._source_names = [name for name, _ in sources]
         self._build_path()
         self.preloader = Preloader(self.registry, self.cache, self.tasks, self._backend.dtype)
         await self._build_plugins()
         own = [route for _, source in sources for route in source.routes()]
         self.routes = [*own, *(route for _, plugin in self.plugins for route in plugin.routes())]
-        self._warmup = Warmup(self._backend, self.registry, self._manifests, self.batcher)
+        self._warmup = Warmup(
+            self._backend,
+            self.registry,
+            self._manifests,
+            self.batcher,
+            last=self._before_ready,
+        )
         self._stack.push_async_callback(self._warmup.aclose)
         if self._settled.preload:
             self.preloader.start(self._settled.preload)
@@ -233,7 +244,11 @@ class Runtime:
         return named(key, map(self.registry.canonical, self._settled.pinned))
 
     def _wish(self, tag: str) -> None:
-        self.preloader.start([tags.parse(tag)])
+        run = partial(self._wished, tag)
+        self.tasks.start("wish", tag, run)
+
+    async def _wished(self, tag: str, progress: Progress) -> None:
+        await self.preloader.wish(tag)
 
     def observe(self, name: str, observer: Callable[[Event], None]) -> None:
         """Call it for every event from now on, on the loop."""
@@ -281,7 +296,7 @@ class Runtime:
     ) -> tuple[Task, Sequence[Warming]]:
         """Raises SourceError; `refs` None takes the most used models."""
         if refs is None:
-            refs = [tags.parse(tag) for tag in self.counters.most_used(MOST_USED)]
+            refs = await self.preloader.most_used(self.counters.most_used(MOST_USED))
         return await self.preloader.ask(refs, most)
 
     def cache_status(self) -> CacheStatus:

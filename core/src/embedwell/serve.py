@@ -40,11 +40,13 @@ def run(config: Config, plugins: Plugins) -> int:
     Raises ConfigurationError or PluginError before anything is bound or loaded.
     """
     _set_up_logging(config.server.log_format)
-    runtime = Runtime(config, plugins=plugins)
+    runtime = Runtime(config, plugins=plugins, before_ready=_freeze)
     _raise_file_limit()
-    lock = _lock(Path(config.server.data_dir))
+    data_dir = Path(config.server.data_dir)
+    lock = _lock(data_dir)
     try:
         listener = _bind(config.server.host, config.server.port)
+        log.info("starting on port %d, data in %s", listener.getsockname()[1], data_dir)
         return asyncio.run(_serve(runtime, listener))
     finally:
         os.close(lock)
@@ -122,9 +124,8 @@ async def _hypercorn(app: App, listener: socket.socket, close: asyncio.Event) ->
 async def _announce(runtime: Runtime, host: str, port: int) -> None:
     """One line when the first request can be served."""
     await runtime.warmed()
-    gc.collect()
-    gc.freeze()  # a later full collection would stop the loop over a million old objects
-    names = [listed.snapshot.key.name for listed in await runtime.registry.models()]
+    listing = await runtime.registry.models()
+    names = [listed.alias or listed.snapshot.key.name for listed in listing]
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     address = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else host  # noqa: S104
     url = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
@@ -138,6 +139,12 @@ async def _announce(runtime: Runtime, host: str, port: int) -> None:
         print(line, end="", flush=True)  # noqa: T201
     except OSError as error:  # nobody reads it: no reason to stop serving
         log.warning("the start-up line could not be written: %s", error.strerror)
+
+
+def _freeze() -> None:
+    """Before the first request: a later full collection would stop the loop over old objects."""
+    gc.collect()
+    gc.freeze()
 
 
 def _signals() -> asyncio.Event:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import anyio
 
@@ -22,12 +23,19 @@ class Warmup:
     """Begins when it is made, in the background; loop only."""
 
     def __init__(
-        self, backend: Backend, registry: Registry, manifests: Manifests, batcher: Batcher
+        self,
+        backend: Backend,
+        registry: Registry,
+        manifests: Manifests,
+        batcher: Batcher,
+        *,
+        last: Callable[[], None],
     ) -> None:
         self._backend = backend
         self._registry = registry
         self._manifests = manifests
         self._batcher = batcher
+        self._last = last
         self._warming = asyncio.get_running_loop().create_task(self._warm())
 
     async def _warm(self) -> None:
@@ -40,6 +48,7 @@ class Warmup:
                 log.warning("%s cannot be served: %s", listed.snapshot.key.name, error.message)
         await BoundedThreads(1).run(self._backend.warm, sorted(kinds))
         await self._batcher.prove()
+        self._last()
 
     async def done(self) -> None:
         """Returns once the first request could be served; raises what stood in its way."""

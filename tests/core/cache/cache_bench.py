@@ -13,6 +13,7 @@ from embedwell.interfaces.caches import CacheStrategy, Estimate, Need
 from embedwell.interfaces.encoders import Encoder
 from embedwell.interfaces.events import Event, ModelEvicted
 from embedwell.interfaces.models import ModelKey, Snapshot
+from embedwell.interfaces.status import Cleared
 from embedwell.testing import FakeEncoder, FakeMemory
 from embedwell_cache_fixed.strategy import Config, FixedSize
 from tests.core.cache.fake_time import clock_of_loop
@@ -24,8 +25,12 @@ def model_key(name: str, revision: str = "1") -> ModelKey:
     return ModelKey("test", name, revision)
 
 
-def snapshot(name: str, revision: str = "1") -> Snapshot:
-    return Snapshot(Path("/nowhere") / name, model_key(name, revision), name)
+def snapshot(name: str, revision: str = "1", folder: str = "/nowhere") -> Snapshot:
+    return Snapshot(Path(folder) / name, model_key(name, revision), name)
+
+
+class Panic(BaseException):
+    """What extension modules raise past `except Exception`."""
 
 
 class Loader:
@@ -45,7 +50,7 @@ class Loader:
         self.loads: list[str] = []
         self.loading: Counter[ModelKey] = Counter()
         self.unloads = 0
-        self.before_load: Callable[[], None] = lambda: None
+        self.before_load: Callable[[Snapshot], None] = lambda snapshot: None
         self.before_unload: Callable[[Encoder], None] = lambda encoder: None
 
     async def estimate(self, snapshot: Snapshot) -> Estimate:
@@ -54,7 +59,7 @@ class Loader:
 
     async def load(self, snapshot: Snapshot) -> Encoder:
         name = snapshot.key.name
-        self.before_load()
+        self.before_load(snapshot)
         self.loads.append(name)
         self.loading[snapshot.key] += 1
         assert self.loading[snapshot.key] == 1, "one load of a model at a time"
@@ -96,6 +101,7 @@ class Bench:
         self.clock = clock_of_loop()
         self.events: list[Event] = []
         self.wishes: list[str] = []
+        self.clears: list[asyncio.Task[Cleared]] = []
         self.pinned = set(pinned)
         self.held = AsyncExitStack()
         self.cache = ModelCache(

@@ -18,14 +18,14 @@ from hypothesis.stateful import (
 )
 
 from embedwell.cache.states import HOLDING, State
-from embedwell.errors import EmbedwellError, InvalidModel, OutOfMemory
+from embedwell.errors import EmbedwellError, InvalidModel, ModelError, OutOfMemory
 from embedwell.interfaces.caches import CacheStrategy, Need
 from embedwell.interfaces.encoders import DeviceOutOfMemory, Encoder
-from embedwell.interfaces.models import ModelKey, ModelRef
+from embedwell.interfaces.models import ModelKey, ModelRef, Snapshot
 from embedwell.testing import FakeEncoder
 from embedwell_cache_fixed import strategy as fixed
 from embedwell_cache_vram import strategy as vram
-from tests.core.cache.cache_bench import DTYPE, Bench, model_key, settled, snapshot
+from tests.core.cache.cache_bench import DTYPE, Bench, Panic, model_key, settled, snapshot
 from tests.core.cache.fake_time import FakeTimeLoop
 
 TOTAL = 100
@@ -34,6 +34,7 @@ NEEDS = {
     "A": Need(10, 2), "B": Need(25, 5), "C": Need(40, 10), "D": Need(60, 5), "E": Need(90, 20),
 }  # fmt: skip
 COMING = {State.RESERVED, State.LOADING}
+ERRORS = [DeviceOutOfMemory("x"), InvalidModel("y"), Panic("z"), SystemExit(1)]
 names = st.sampled_from(MODELS)
 
 
@@ -53,6 +54,8 @@ class Machine(RuleBasedStateMachine):
         self.clears: list[asyncio.Task[Any]] = []
         self.held: Counter[int] = Counter()
         self.faults: list[str] = []
+        self.places: Counter[str] = Counter()  # how often each model's content moved
+        self.asked: dict[str, str] = {}  # the folder that the newest request named
         self.loop.run_until_complete(self._build(off, keep_alive))
 
     async def _build(self, off: dict[str, int], keep_alive: float | None) -> None:
@@ -62,8 +65,17 @@ class Machine(RuleBasedStateMachine):
             name: Need(max(1, need.weights + off[name]), need.peak) for name, need in NEEDS.items()
         }
         self.others_when_quiet = [0]
-        bench.loader.before_load = self._check_admission
+        bench.loader.before_load = self._check_load
         bench.loader.before_unload = self._check_unload
+
+    def _check_load(self, snapshot: Snapshot) -> None:
+        """It begins where the content is now, and what is not there fails."""
+        name, folder = snapshot.key.name, snapshot.path.parent.name
+        if self.asked[name] != folder:
+            self.faults.append(f"loads {name} from {folder}, asked for from {self.asked[name]}")
+        self._check_admission()
+        if folder != str(self.places[name]):
+            raise InvalidModel("moved")
 
     def _check_admission(self) -> None:
         """What is held as a load begins fits in what was free when it was last measured.
@@ -83,8 +95,10 @@ class Machine(RuleBasedStateMachine):
     # What clients do
 
     async def _request(self, name: str, end: asyncio.Event, demand: bool) -> None:
+        found = snapshot(name, folder=f"/{self.places[name]}")
+        self.asked[name] = found.path.parent.name
         try:
-            async with self.bench.cache.lease(snapshot(name), DTYPE, demand=demand) as lease:
+            async with self.bench.cache.lease(found, DTYPE, demand=demand) as lease:
                 assert isinstance(lease.encoder, FakeEncoder)
                 self.held[id(lease.encoder)] += 1
                 try:
@@ -93,7 +107,7 @@ class Machine(RuleBasedStateMachine):
                     assert not lease.encoder.closed
                 finally:
                     self.held[id(lease.encoder)] -= 1
-        except (OutOfMemory, InvalidModel):
+        except (OutOfMemory, InvalidModel, ModelError):
             pass
 
     @rule(chosen=st.lists(names, min_size=1, max_size=5), demand=st.integers(0, 3).map(bool))
@@ -126,13 +140,18 @@ class Machine(RuleBasedStateMachine):
 
     # What the device does
 
-    @rule(name=names, error=st.sampled_from([DeviceOutOfMemory("x"), InvalidModel("y")]))
-    def fail_next(self, name: str, error: Exception) -> None:
+    @rule(name=names, error=st.sampled_from(ERRORS))
+    def fail_next(self, name: str, error: BaseException) -> None:
         self.bench.loader.failures.setdefault(name, []).append(error)
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 4.0]), name=names)
     def slow(self, seconds: float, name: str) -> None:
         self.bench.loader.seconds[name] = seconds
+
+    @rule(name=names)
+    def move(self, name: str) -> None:
+        """The same content, elsewhere: requests under way may still know the old place."""
+        self.places[name] += 1
 
     @rule()
     def stop_loads(self) -> None:
@@ -169,6 +188,14 @@ class Machine(RuleBasedStateMachine):
 
     async def _clear(self, refs: list[ModelRef] | None) -> None:
         await self.bench.cache.clear(refs)
+
+    @rule(name=names)
+    def clear_while_it_loads(self, name: str) -> None:
+        self.bench.loader.gate.clear()
+        self.ask([name], True)
+        self.clear([name])
+        self.bench.loader.gate.set()
+        self._settle()
 
     @rule(name=names)
     def retire(self, name: str) -> None:
@@ -214,6 +241,11 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def nothing_was_admitted_or_evicted_that_may_not(self) -> None:
         assert not self.faults
+
+    @invariant()
+    def what_was_dismissed_takes_no_new_leases(self) -> None:
+        ready = [r for r in self.bench.cache.residents() if r.state is State.READY]
+        assert not any(r.dismissed for r in ready)
 
     @invariant()
     def leases_are_those_that_are_held(self) -> None:
@@ -267,6 +299,7 @@ class Machine(RuleBasedStateMachine):
         """After all that, a model that fits is served."""
         try:
             await self.bench.cache.clear()
+            self.bench.loader.before_load = lambda snapshot: None
             await self.bench.use("A")
         except EmbedwellError as error:
             pytest.fail(f"not served: {error.message}")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from embedwell.cache.rates import Rates
-from embedwell.cache.wishes import PATIENCE
+from embedwell.cache.wishes import PATIENCE, WISH, WISH_FAILED
 from embedwell.errors import InvalidModel, OutOfMemory, PluginError
 from embedwell.interfaces.caches import Admit, CacheState, Decision, Need, Review, Wait, Wanted
 from embedwell.interfaces.events import LoadFailed
@@ -109,16 +109,83 @@ async def test_a_pinned_model_is_not_drained() -> None:
         waits.cancel()
 
 
+async def reviewed(bench: Bench, seconds: float = 0.0) -> None:
+    """Time passes, and the strategy is asked again and again."""
+    for _ in range(10):
+        await asyncio.sleep(seconds / 10)
+        bench.cache.poke()
+        await settled()
+
+
 @fake_time
-async def test_a_wish_of_the_strategy_is_passed_on_once_in_a_while() -> None:
+async def test_a_wish_that_nothing_comes_of_is_passed_on_once_in_a_while() -> None:
     async with Bench(strategy=Says(everything, Review(load=("B",)))) as bench:
         await bench.use("A")
-        for _ in range(10):
-            bench.cache.poke()
-            await settled()
+        await reviewed(bench, WISH_FAILED - 10)
         assert bench.wishes == ["B"]
-        await asyncio.sleep(40)
+        await reviewed(bench, 20)
         assert bench.wishes == ["B", "B"]
+
+
+@fake_time
+async def test_a_wish_for_what_loads_or_is_loaded_is_not_passed_on() -> None:
+    async with Bench(strategy=Says(everything, Review(load=("A",)))) as bench:
+        bench.loader.gate.clear()
+        request = asyncio.create_task(bench.use("A"))
+        await settled()
+        assert bench.states() == {"A": "loading"}
+        await reviewed(bench)
+        bench.loader.gate.set()
+        await request
+        await reviewed(bench, 2 * WISH_FAILED)
+        assert bench.wishes == []
+
+
+@fake_time
+async def test_a_wish_that_came_true_may_be_repeated_once_the_model_left() -> None:
+    async with Bench(strategy=Says(everything, Review(load=("A",)))) as bench:
+        await reviewed(bench)
+        assert bench.wishes == ["A"]
+        await bench.preload("A")
+        await reviewed(bench)
+        await bench.cache.clear()
+        await reviewed(bench)
+        assert bench.wishes == ["A"]
+        await reviewed(bench, WISH)
+        assert bench.wishes == ["A", "A"]
+
+
+@fake_time
+async def test_a_wish_that_fails_to_load_is_not_repeated_at_every_turn() -> None:
+    async with Bench(strategy=Says(everything, Review(load=("A",)))) as bench:
+        bench.loader.failures["A"] = [InvalidModel("broken")]
+        await reviewed(bench)
+        with pytest.raises(InvalidModel):
+            await bench.preload("A")
+        await reviewed(bench, WISH_FAILED / 2)
+        assert bench.wishes == ["A"]
+        await reviewed(bench, WISH_FAILED)
+        assert bench.wishes == ["A", "A"]
+
+
+@fake_time
+async def test_a_preload_counts_as_no_use() -> None:
+    async with Bench(keep_alive=100) as bench:
+        bench.loader.seconds["A"] = 3.0
+        await bench.preload("A")
+        loaded = bench.resident("A").loaded_at
+        assert bench.resident("A").last_used == loaded == bench.clock()
+        await asyncio.sleep(50)
+        await bench.preload("A")
+        assert bench.resident("A").last_used == loaded
+        await bench.use("A")
+        used = bench.resident("A").last_used
+        assert used > loaded
+        await asyncio.sleep(40)
+        await bench.preload("A")
+        assert bench.resident("A").last_used == used
+        await asyncio.sleep(61)
+        assert bench.states() == {}, "preloads keep nothing alive"
 
 
 @fake_time

@@ -351,7 +351,8 @@ def test_nobody_there() -> None:
     assert done.returncode == 70
     assert done.stderr == (
         "embedwell ps failed:\n"
-        f"  {url} cannot be reached: Connection refused; is the server running?\n"
+        f"  {url} cannot be reached: Connection refused; is the server running there? "
+        "(--url or EMBEDWELL_URL names another)\n"
     )
 
 

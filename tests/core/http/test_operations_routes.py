@@ -20,6 +20,7 @@ MODEL = {
     "source": "huggingface",
     "shadowed": ["package"],
     "revision": "abc",
+    "revisions": ["abc"],
     "dimensions": 2,
     "max_input_tokens": None,
     "prompts": {},

@@ -142,7 +142,7 @@ async def test_head_is_get_without_its_body(app: App) -> None:
         ("POST", "/models/upload", "embedwell-source-upload"),
         ("PUT", "/models/upload", "embedwell-source-upload"),
         ("POST", "/models/github", "embedwell-source-github"),
-        ("GET", "/metrics", "embedwell-plugin-metrics"),
+        ("POST", "/models/huggingface", "embedwell-source-huggingface"),
     ],
 )
 async def test_routes_of_absent_plugins_name_their_distribution(

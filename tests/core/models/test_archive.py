@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from embedwell.errors import InsufficientStorage, InvalidModel
 from embedwell.models import archive, tars, zips
 from embedwell.models.archive import unpack
+from embedwell.models.files import Files
 from embedwell.models.members import Limits
 from embedwell.models.validation import validate
 from tests.core.models.archives import FILES, KINDS, add, outcome, pack, pack_folder, tree
@@ -238,7 +239,7 @@ def test_it_ends_in_the_middle_of_a_file_too(target: Path) -> None:
             yield b"x"
 
     with pytest.raises(FileNotFoundError):
-        archive._write_one(chunks(), target / "0", 1000)
+        archive._write_one(chunks(), target / "0", 1000, Files().free)
     assert taken == [0, 1]
 
 

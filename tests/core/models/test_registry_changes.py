@@ -31,7 +31,7 @@ class Shelf(Source):
 
     async def resolve(self, ref: ModelRef) -> Snapshot | Fetch | None:
         for row in self.rows:
-            if row.key.name == ref.name and ref.revision in (None, row.key.revision):
+            if row.key.name == ref.name and ref.revision in (None, "main", row.key.revision):
                 return row
         return self.offer
 
@@ -153,3 +153,16 @@ async def test_an_upload_during_a_download_is_served_from_then_on(tmp_path: Path
     go.set()
     assert await waiting == f"hub:{NAME}@r1"
     assert await bench.serves() == f"upload:{NAME}@r1"
+
+
+async def test_a_branch_is_deleted_as_the_commit_that_it_names(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    assert str(await bench.registry.delete(ModelRef(NAME, "main"))) == f"upload:{NAME}@r1"
+    assert bench.upload.rows == []
+    bench.hub.rows, bench.hub.offer = [], Fetch(ModelKey("hub", NAME, "r1"), _never)
+    with pytest.raises(ModelNotFound):
+        await bench.registry.delete(ModelRef(NAME, "main"))
+
+
+async def _never(progress: Progress) -> Snapshot:
+    raise AssertionError("nothing is fetched to be deleted")

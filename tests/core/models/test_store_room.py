@@ -101,7 +101,7 @@ class TestRoom:
         bench = Bench(tmp_path, max_disk_gb=0.000100)
         await bench.store.open()
         await bench.publish("m", A)
-        with pytest.raises(InsufficientStorage, match="this model would pass"):
+        with pytest.raises(InsufficientStorage, match="The store is full"):
             await bench.publish("n", A | {"x": bytes(120_000)})
         assert await bench.listed() == {"m": [A]}
         assert bench.staged() == []

@@ -56,11 +56,12 @@ class TestStarting:
         await bench.publish("owner/m", A)
         await bench.publish("n", B)
         _spoil(tmp_path, damage)
+        there = bench.folders()
         again = Bench(tmp_path)
         with caplog.at_level(logging.ERROR):
             await again.store.open()
         assert await again.listed() == {"n": [B]}
-        assert again.folders() == {digest(B)}
+        assert again.folders() == there, "an operator may still mend it"
         assert [r.message for r in caplog.records if "owner~m.json is put aside" in r.message]
         assert names_in(tmp_path / "names" / "upload") == ["n.json", "owner~m.json.bad"]
         await again.publish("owner/m", A)

@@ -441,3 +441,12 @@ def test_tensors_of_all_files_together(folder: Path) -> None:
     for i in range(217):
         (folder / f"{i}.safetensors").write_bytes(bytes(8))
     assert refusal(folder) == "It has more than 216 weight files"
+
+
+def test_a_model_in_a_folder_of_its_own_is_said(folder: Path, tmp_path: Path) -> None:
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    folder.rename(outer / "inner")
+    assert refusal(outer) == (
+        "config.json is missing at the top, but there is one in inner: send that folder's content"
+    )

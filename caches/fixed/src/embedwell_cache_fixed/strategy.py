@@ -55,7 +55,7 @@ class FixedSize:
         if leaving is None and any(e.state in ("loading", "unloading") for e in state.entries):
             return Wait("another model is on its way")
         if not wanted.demand:
-            return Refuse("only models in use could make room", LATER)
+            return Refuse("only models in recent use could make room", LATER)
         if leaving is None:
             return Refuse("pinned models leave no room", LATER)
         until = max(entry.loaded_at + TENURE * entry.load_seconds for entry in leaving)

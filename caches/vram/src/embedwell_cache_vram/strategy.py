@@ -77,7 +77,7 @@ class VramAware:
         old = [e for e in state.entries if e.evictable and self._forsaken(e) <= state.now]
         leaving = self._victims(old, wanted, state)
         if leaving is None:
-            return Refuse("only models in use could make room", retry_after=LATER)
+            return Refuse("only models in recent use could make room", retry_after=LATER)
         lost = [e for e in state.entries if e.key in leaving]
         gain = one_request(self.half_life) * reload_seconds(wanted.need, 0.0)
         if sum(value(e, state.now, self.half_life) for e in lost) > gain:

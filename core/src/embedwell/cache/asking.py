@@ -8,8 +8,9 @@ from embedwell.cache.books import Books
 from embedwell.cache.leaving import Leaving
 from embedwell.cache.loading import too_large
 from embedwell.cache.resident import Resident
-from embedwell.cache.states import LOADED, State
+from embedwell.cache.states import COMING, LOADED, State
 from embedwell.cache.waiting import next_up
+from embedwell.cache.wishes import Wishes
 from embedwell.errors import EmbedwellError, ModelError, OutOfMemory
 from embedwell.interfaces.caches import Admit, Refuse, Wait, Wanted
 
@@ -19,7 +20,6 @@ PATIENCE = 30.0  # seconds a model waits before no other is asked for
 SOONEST = 0.01  # seconds: an `until` that has passed must not ask again at once, for ever
 AGAIN = 1.0  # seconds until who waits is asked for again: others give memory back unannounced
 LOOK = 5.0  # seconds until memory is looked at while models hold some: others may need it
-WISH = 30.0  # seconds in which the same wish is not passed on again
 
 
 class Asking:
@@ -39,7 +39,7 @@ class Asking:
         self._clock = clock
         self._wish = wish
         self._keep_alive = keep_alive
-        self._wished: dict[str, float] = {}
+        self._wishes = Wishes()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._at = float("inf")
@@ -73,6 +73,7 @@ class Asking:
             self._timer, self._at = None, float("inf")
         if self._leaving.busy:
             return  # evict, measure, ask again: the end of the unload asks
+        self._books.look()
         untils = [*self._ask(), *self._upkeep()]
         if untils:
             self._remind(min(untils))
@@ -91,6 +92,7 @@ class Asking:
             return [*self._serve_waiting(), *self._review()]
         except Exception:
             log.exception("the cache strategy failed")
+        self._set_draining(set())  # nobody is left who waits for that
         message = "Model loading failed: the cache strategy raised, see the server's log"
         for resident in self._books.residents.values():
             self._turn_away(resident, ModelError(message))
@@ -100,10 +102,12 @@ class Asking:
         """Ask for each that waits; returns when to ask again by itself."""
         untils: list[float] = []
         draining: set[str] = set()
-        for wanted in next_up(self._books.state().waiting, self._clock(), PATIENCE):
-            match self._books.ask(wanted, self._books.state()):
+        state = self._books.state()
+        for wanted in next_up(state.waiting, self._clock(), PATIENCE):
+            match self._books.ask(wanted, state):
                 case Admit(evict=()):
                     self._admit(wanted)
+                    state = self._books.state()
                 case Admit(evict=keys):
                     if victims := self._books.evictable(keys):
                         self._leaving.evict(victims, f"room for {wanted.tag}")
@@ -151,12 +155,9 @@ class Asking:
     def _review(self) -> list[float]:
         review = self._books.review()
         self._leaving.evict(self._books.evictable(review.evict), "the strategy let it go")
-        now = self._clock()
-        self._wished = {tag: at for tag, at in self._wished.items() if now < at + WISH}
-        for tag in review.load:
-            if tag not in self._wished:
-                self._wished[tag] = now
-                self._wish(tag)
+        loaded, coming = self._books.tags(LOADED), self._books.tags(COMING)
+        for tag in self._wishes.due(review.load, loaded, coming, self._clock()):
+            self._wish(tag)
         return [] if review.until is None else [review.until]
 
     def _upkeep(self) -> list[float]:

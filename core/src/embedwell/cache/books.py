@@ -1,7 +1,7 @@
 """What the cache knows of its memory, and the strategy's answers to it."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from embedwell.cache import ledger
 from embedwell.cache.rates import Rates, half_life_of
@@ -54,7 +54,7 @@ class Books:
         self._warned = False
 
     def state(self, without: Resident | None = None) -> CacheState:
-        """What a strategy sees; `without` leaves one out that is asked for."""
+        """What a strategy sees, as of the last look; `without` leaves one out that is asked for."""
         now = self._clock()
         residents = self.residents.values()
         entries = [
@@ -65,15 +65,25 @@ class Books:
         waiting = [r.wanted() for r in residents if r.admitted is not None]
         return CacheState(self.budget(), tuple(entries), tuple(waiting), now, self._wall())
 
-    def budget(self) -> int:
-        """Bytes that models may take, net of what others use, leaks and the safety margin."""
+    def look(self) -> None:
+        """Measure the device, and what others take of it."""
         self._measure()
-        lost = sum(self.leaking.values())
         if self.quiet:
             # While one loads or leaves, half of a model is in `free`.
             loaded = ledger.held(r.need for r in self.residents.values() if r.state in LOADED)
-            self._others = ledger.others(self._measured, loaded + lost)
-        return ledger.budget(self._measured, self._others + lost, self._safety)
+            self._others = ledger.others(self._measured, loaded + self._lost)
+
+    def tags(self, states: Collection[State]) -> frozenset[str]:
+        """The names of those in one of these states."""
+        return frozenset(r.tag for r in self.residents.values() if r.state in states)
+
+    def budget(self) -> int:
+        """Bytes that models may take, net of what others use, leaks and the safety margin."""
+        return ledger.budget(self._measured, self._others + self._lost, self._safety)
+
+    @property
+    def _lost(self) -> int:
+        return sum(self.leaking.values())
 
     def _measure(self) -> None:
         try:
@@ -146,5 +156,5 @@ class Books:
         self._measure()
         needs = [r.need for r in self.residents.values() if r.state in HOLDING]
         total, free = self._measured.total, self._measured.free
-        reserved = ledger.reserved(needs) + sum(self.leaking.values())
+        reserved = ledger.reserved(needs) + self._lost
         return MemoryInfo(total=total, used=total - free, free=free, reserved=reserved)

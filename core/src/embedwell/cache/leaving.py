@@ -78,10 +78,16 @@ class Leaving:
                 case State.FAILED:
                     del self._books.residents[resident.key]
                 case _:
-                    resident.leaving = reason
+                    resident.leaving, resident.dismissed = reason, True
                     if resident.state is State.READY and resident.leases:
                         resident.become(State.DRAINING)
                     self.settle(resident)
+
+    def loaded(self, resident: Resident) -> None:
+        """One that was dismissed while it loaded has served who waited: it takes nobody else."""
+        if resident.dismissed:
+            resident.become(State.DRAINING)
+        self.settle(resident)
 
     def settle(self, resident: Resident) -> None:
         """Evict what was only waiting to be idle."""
@@ -103,13 +109,13 @@ class Leaving:
             self._retired.pop(key, None)
         for resident in self._books.residents.values():
             if resident.snapshot.key in keys and resident.leaving == RETIRED:
-                resident.leaving = ""
+                resident.leaving, resident.dismissed = "", False
         self._changed()
 
     def begins(self, resident: Resident) -> None:
-        """A life begins: a retired model's ends by itself."""
+        """A life begins: a retired model's ends by itself, whoever shares it meanwhile."""
         retired = self._retired.get(resident.snapshot.key, 0.0) > self._clock()
-        resident.leaving = RETIRED if retired else ""
+        resident.leaving, resident.dismissed = RETIRED if retired else "", False
 
     async def clear(self, residents: Sequence[Resident]) -> tuple[list[Resident], list[Resident]]:
         """Dismiss these and wait for those that go now: they, and those that go later."""
@@ -157,7 +163,9 @@ class Leaving:
     async def _close(self, encoder: Encoder, tag: str) -> None:
         try:
             await self._loader.unload(encoder)
-        except Exception:
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException:  # SystemExit would end the loop
             log.exception("unloading %s failed", tag)
 
     def _leak(self, task: "asyncio.Task[None]", encoder: Encoder, tag: str) -> None:

@@ -1,14 +1,13 @@
 """The model cache of one device: leases, single loads, and what the strategy decides."""
 
 import asyncio
-import copy
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from embedwell.cache.asking import Asking
 from embedwell.cache.books import Books
 from embedwell.cache.leaving import Leaving
-from embedwell.cache.loading import Loader
+from embedwell.cache.loading import Loader, bare
 from embedwell.cache.naming import named
 from embedwell.cache.owner import Owner
 from embedwell.cache.resident import Lease, Resident
@@ -83,11 +82,11 @@ class ModelCache:
         if demand:
             resident.requests += 1
             self._books.rates.touch(resident.key, self._clock())
-        resident.last_used = self._clock()
+            resident.last_used = self._clock()
         try:
             yield Lease(resident, self._release)
         finally:
-            self._release(resident)
+            self._release(resident, demand)
 
     def residents(self) -> Sequence[Resident]:
         """All it knows of, for reports; read, never change."""
@@ -158,7 +157,8 @@ class ModelCache:
         if resident is None:
             pinned = self._pinned(snapshot.key)
             resident = self._begin(Resident(key, snapshot, self._clock(), pinned))
-        elif resident.state is State.FAILED:
+        resident.snapshot = snapshot
+        if resident.state is State.FAILED:
             self._try_again(resident)
         if ready:
             resident.leases += 1
@@ -176,17 +176,19 @@ class ModelCache:
         resident = self._books.residents.get(key)
         if resident is None:
             return
+        resident.waiters.pop(waiter, None)
         if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-            self._release(resident)  # granted in the same moment in which the client left
+            self._release(resident, False)  # granted in the same moment in which the client left
         elif not resident.awaited and resident.admitted is not None:
             resident.admitted.cancel()  # nobody wants it any more
             resident.admitted = None
             del self._books.residents[key]
 
-    def _release(self, resident: Resident) -> None:
+    def _release(self, resident: Resident, used: bool = True) -> None:
         resident.leases -= 1
         assert resident.leases >= 0
-        resident.last_used = self._clock()
+        if used:
+            resident.last_used = self._clock()
         if not resident.leases and not self._closed:
             self._asking.released(resident)
 
@@ -211,7 +213,7 @@ class ModelCache:
     def _try_again(self, resident: Resident) -> None:
         """Raises the last error again while the back-off lasts."""
         if self._clock() < resident.until and resident.error is not None:
-            raise copy.copy(resident.error)
+            raise bare(resident.error)
         resident.become(State.ABSENT)
         resident.since = self._clock()
         self._begin(resident)
@@ -237,7 +239,7 @@ class ModelCache:
 
     def loaded(self, resident: Resident) -> None:
         """Those who waited hold it; if nobody did, it may have to leave at once."""
-        self._leaving.settle(resident)
+        self._leaving.loaded(resident)
 
     def _emit(self, event: Event) -> None:
         self._tally.count(event)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from embedwell.cache import ledger
 from embedwell.cache.books import Books
-from embedwell.cache.loading import Loader, back_off, explain
+from embedwell.cache.loading import Loader, back_off, bare, explain
 from embedwell.cache.resident import Resident
 from embedwell.cache.states import State
 from embedwell.errors import Draining, EmbedwellError, OutOfMemory
@@ -71,7 +71,9 @@ class Owner:
             self._commit(encoder)
         except asyncio.CancelledError:
             self._forget(Draining("The load was given up", retry_after=1))
-        except Exception as error:
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # SystemExit would end the loop, a panic leave who waits
             self._fail(explain(error, resident.tag))
 
     async def _load(self) -> Encoder:
@@ -140,7 +142,7 @@ class Owner:
             resident.become(State.FAILED)
             resident.failures += 1
             resident.until = now + back_off(resident.failures)
-            resident.error = error.with_traceback(None)
+            resident.error = bare(error)
             resident.refuse(error)
         self._emit(
             LoadFailed(

@@ -1,10 +1,10 @@
 """One model in the cache: its state, who waits for it, who holds it."""
 
 import asyncio
-import copy
 from collections.abc import Callable
 from typing import Literal
 
+from embedwell.cache.loading import bare
 from embedwell.cache.states import LOADED, State, step
 from embedwell.errors import EmbedwellError
 from embedwell.interfaces.caches import Entry, Need, Wanted
@@ -17,8 +17,9 @@ IDLE = frozenset({State.READY, State.DRAINING})
 class Resident:
     """Mutable, on the loop only; the cache alone changes it.
 
-    `leaving` is why it goes when its last lease ends, empty where it stays. `requests` are those
-    that it served since it was loaded.
+    `leaving` is why it goes when its last lease ends, empty where it stays. Once `dismissed` it
+    serves who waits for it, and takes no new leases. `requests` are those that it served since it
+    was loaded. `snapshot` is as the newest request brought it: content may move.
     """
 
     def __init__(self, key: str, snapshot: Snapshot, now: float, pinned: bool = False) -> None:
@@ -27,6 +28,7 @@ class Resident:
         self.pinned = pinned
         self.state = State.ABSENT
         self.leaving = ""
+        self.dismissed = False
         self.need = Need(0, 0)
         self.encoder: Encoder | None = None
         self.leases = 0
@@ -79,7 +81,7 @@ class Resident:
     def refuse(self, error: EmbedwellError) -> None:
         for waiter in self.waiters:
             if not waiter.done():
-                waiter.set_exception(copy.copy(error))
+                waiter.set_exception(bare(error))
         self.waiters.clear()
 
     @property

@@ -25,6 +25,7 @@ ALLOWED: dict[State, frozenset[State]] = {
     State.FAILED: frozenset({State.ABSENT}),
 }
 HOLDING = frozenset({State.RESERVED, State.LOADING, State.READY, State.DRAINING, State.UNLOADING})
+COMING = frozenset({State.ABSENT, State.RESERVED, State.LOADING})
 LOADED = frozenset({State.READY, State.DRAINING, State.UNLOADING})
 
 

@@ -34,7 +34,7 @@ class Server:
     """One server; `url` as it is shown and asked. Raises RemoteError for a URL that is none."""
 
     def __init__(self, url: str, key: str = "") -> None:
-        self.url = url.rstrip("/")
+        self.url = url.rstrip("/").removesuffix("/v1")
         try:
             parts = urlsplit(self.url)
             self._port = parts.port
@@ -72,7 +72,9 @@ class Server:
         except (OSError, http.client.HTTPException, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise RemoteError(
-                f"{self.url} cannot be reached: {reason}; is the server running?", passing=True
+                f"{self.url} cannot be reached: {reason}; is the server running there? "
+                "(--url or EMBEDWELL_URL names another)",
+                passing=True,
             ) from None
         finally:
             connection.close()

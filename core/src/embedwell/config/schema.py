@@ -7,11 +7,19 @@ from msgspec import Meta, Struct
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
-Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")]
+Device = Annotated[
+    str, Meta(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$", description="auto, cpu, cuda or cuda:N")
+]
 Table = dict[str, Any]
 Tag = Annotated[str, Meta(min_length=1, max_length=420)]
 Tags = Annotated[tuple[Tag, ...], Meta(max_length=1_000)]
-Duration = Annotated[str, Meta(pattern=r"^(forever|[0-9]{1,6}[smhd]?)$")]
+Duration = Annotated[
+    str,
+    Meta(
+        pattern=r"^(forever|[0-9]{1,6}[smhd]?)$",
+        description='"forever", or a number and s, m, h or d, as in "10m"',
+    ),
+]
 
 
 class Server(Struct, frozen=True, forbid_unknown_fields=True):

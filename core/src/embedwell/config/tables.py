@@ -70,13 +70,19 @@ def _convert(kind: Any, value: Any, path: str, name: str) -> tuple[Any, list[str
     if inner is Secret:
         return None, [f'{path}: a secret is given by reference: {{ env = "NAME" }}']
     shown = "" if private else f", got {_short(value)}"
-    return None, [f"{path}: {_choices(kind) or _plain(problem)}{shown}"]
+    return None, [f"{path}: {_choices(kind) or _described(kind) or _plain(problem)}{shown}"]
 
 
 def _choices(kind: Any) -> str:
     if get_origin(kind) is not Literal:
         return ""
     return f"expected {' or '.join(str(choice) for choice in get_args(kind))}"
+
+
+def _described(kind: Any) -> str:
+    """What the setting's own Meta says instead of a pattern."""
+    texts = [item.description for item in get_args(kind) if isinstance(item, msgspec.Meta)]
+    return next((f"expected {text}" for text in texts if text), "")
 
 
 def _struct_in(kind: Any) -> type[msgspec.Struct] | None:

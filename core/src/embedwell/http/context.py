@@ -34,7 +34,8 @@ class Exchange(Struct, kw_only=True):
     """One request and its answer; each layer fills in its part.
 
     `started` is on the server's clock. `status` is 0 until an answer began. `gone` says that the
-    client has left. `v1` is whether the path is below `/v1`.
+    client has left, `problem` what it was told instead of an answer, `v1` whether the path is
+    below `/v1`.
     """
 
     request_id: str
@@ -46,6 +47,7 @@ class Exchange(Struct, kw_only=True):
     caller: Caller | None = None
     status: int = 0
     model: str = ""
+    problem: str = ""
     gone: bool = False
 
     @property

@@ -6,7 +6,7 @@ from embedwell.errors import DeadlineExceeded, Invalid
 from embedwell.http.asgi import Scope, values
 
 NAME = "x-request-timeout"
-SECONDS = re.compile(rb"\d{1,9}(\.\d{1,9})?")
+SECONDS = re.compile(rb"\d{1,9}(\.\d{1,30})?")
 
 
 def limit(scope: Scope, longest: float) -> float:

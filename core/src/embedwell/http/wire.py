@@ -108,6 +108,7 @@ class Model(Struct, frozen=True, kw_only=True):
     source: str
     shadowed: Sequence[str]
     revision: str
+    revisions: Sequence[str]
     dimensions: int | None
     max_input_tokens: int | None
     prompts: Mapping[str, str]
@@ -125,6 +126,7 @@ class Model(Struct, frozen=True, kw_only=True):
             source=card.source,
             shadowed=card.shadowed,
             revision=card.revision,
+            revisions=card.revisions or [card.revision],
             dimensions=card.dimensions,
             max_input_tokens=card.max_input_tokens,
             prompts=card.prompts,
@@ -189,7 +191,7 @@ def body(value: Any) -> Any:
     return TaskBody.of(value) if isinstance(value, Task) else value
 
 
-class PreloadRequest(Struct, frozen=True):
+class PreloadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """Tags to load ahead of use, in this order; without any, the most used ones."""
 
     models: Names | None = None
@@ -203,7 +205,7 @@ class PreloadReply(Struct, frozen=True):
     models: Sequence[Warming]
 
 
-class ClearRequest(Struct, frozen=True):
+class ClearRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """Tags to unload; without any, all."""
 
     models: Names | None = None

@@ -89,3 +89,4 @@ class TaskFinished(Event, frozen=True, kw_only=True, tag=True):
     key: str
     status: str
     seconds: float
+    error: str | None = None

@@ -1,7 +1,7 @@
 """Models as sources know them: references, snapshots, manifests, and the Source itself."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
@@ -65,19 +65,26 @@ class Snapshot(Struct, frozen=True):
 
 
 def _folder_digest(folder: Path) -> str:
-    total = hashlib.sha256()
-    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+    found: dict[str, str] = {}
+    for file in (p for p in folder.rglob("*") if p.is_file()):
         status = file.stat()
         signature = (status.st_ino, status.st_size, status.st_mtime_ns)
-        total.update(f"{file.relative_to(folder).as_posix()}\0".encode())
-        total.update(_file_digest(str(file), signature))
+        found[file.relative_to(folder).as_posix()] = _file_digest(str(file), signature)
+    return content_digest(found)
+
+
+def content_digest(files: Mapping[str, str]) -> str:
+    """What a model's content is known by: sha256 over each path and its file's sha256, sorted."""
+    total = hashlib.sha256()
+    for path in sorted(files):
+        total.update(f"{path}\0{files[path]}\0".encode())
     return total.hexdigest()
 
 
 @lru_cache(maxsize=4096)  # a memo keyed by what identifies the content; holds no state of any app
-def _file_digest(path: str, signature: tuple[int, int, int]) -> bytes:
+def _file_digest(path: str, signature: tuple[int, int, int]) -> str:
     with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Progress(Protocol):

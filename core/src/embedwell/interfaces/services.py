@@ -27,12 +27,14 @@ class Threads(Protocol):
 class Listed(Struct, frozen=True):
     """A tag in the listing: the snapshot that serves it, and the sources it hides.
 
-    `alias` is the name that it is listed by, where that is not its own.
+    `revisions` are those that its source keeps, the one that serves first. `alias` is the name
+    that it is listed by, where that is not its own.
     """
 
     snapshot: Snapshot
     shadowed: tuple[str, ...] = ()
     alias: str | None = None
+    revisions: tuple[str, ...] = ()
 
 
 class Registry(Protocol):

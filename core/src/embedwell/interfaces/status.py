@@ -11,12 +11,16 @@ WarmingStatus = Literal["ready", "queued", "not_found", "skipped"]
 
 
 class ModelCard(Struct, frozen=True, kw_only=True):
-    """A model in the listing; `bytes` as loaded, or estimated. `problem` says why it failed."""
+    """A model in the listing; `bytes` as loaded, or estimated. `problem` says why it failed.
+
+    `revisions` are those that can be asked for by `name@revision`, the one that serves first.
+    """
 
     name: str
     source: str
     shadowed: Sequence[str]
     revision: str
+    revisions: Sequence[str] = ()
     state: ModelState
     created: int
     dimensions: int | None = None

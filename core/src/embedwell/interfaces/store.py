@@ -68,11 +68,17 @@ class Store(Protocol):
     async def remove(self, source: str, ref: ModelRef) -> None:
         """Forget a name, or its one revision: the pointer now, the files once nobody holds them.
 
-        Raises ModelNotFound; Conflict while the name is being published.
+        Raises ModelNotFound. What is being staged under the name comes all the same.
         """
 
     async def make_room(self, size: int) -> None:
         """See that `size` bytes fit: old revisions go first. Raises InsufficientStorage."""
 
     async def released(self, snapshot: Snapshot) -> None:
-        """Returns when no request holds this snapshot any more."""
+        """Returns once no request holds this snapshot; from then on none can: its files may go.
+
+        For snapshots that a source keeps outside the store, and erases by itself.
+        """
+
+    def revive(self, path: Path) -> None:
+        """The folder of a released snapshot is to stay after all: requests may hold it again."""

@@ -5,19 +5,21 @@ Contents are written under numbers, and get names of the archive's only once all
 
 import gzip
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from embedwell.errors import InvalidModel
+from embedwell.errors import InsufficientStorage, InvalidModel
 from embedwell.models import tars, zips
-from embedwell.models.files import full_disk
+from embedwell.models.files import Files, full_disk
 from embedwell.models.members import Limits, Member, read, shown
+from embedwell.models.room import RESERVE
 from embedwell.models.sorting import Sorter, Wanted
 
 _GZIP = b"\x1f\x8b"
 _DEFAULT = Limits()
+_FREE = Files().free
 
 
 def unpack(
@@ -27,17 +29,19 @@ def unpack(
     within: str = "",
     only: Wanted | None = None,
     limits: Limits = _DEFAULT,
+    free: Callable[[Path], int] = _FREE,
 ) -> None:
     """Put the files of an archive into the folder `target`; blocks, in flat memory.
 
     A single folder around everything is taken off; then only what lies below `within` is kept,
-    and of that only the names that `only` accepts. Raises InvalidModel (`target` then holds
+    and of that only the names that `only` accepts. `free` says how many bytes the disk of a path
+    still takes. Raises InvalidModel (`target` then holds
     nothing new), InsufficientStorage; OSError where `target` is taken away meanwhile.
     """
     with full_disk(), TemporaryDirectory(prefix=".unpacking-", dir=target) as scratch:
         sorter = Sorter(within.strip("/"), only or _everything, limits)
         with _members(archive, limits) as members:
-            _write(members, sorter, Path(scratch), limits)
+            _write(members, sorter, Path(scratch), limits, free)
         names = sorter.settled()
         _refuse_present(names, target)
         for name, number in names.items():
@@ -64,24 +68,31 @@ def _members(archive: Path, limits: Limits) -> Iterator[Iterator[Member]]:
             raise InvalidModel("The archive is none of zip, tar and tar.gz")
 
 
-def _write(members: Iterable[Member], sorter: Sorter, scratch: Path, limits: Limits) -> None:
+def _write(
+    members: Iterable[Member],
+    sorter: Sorter,
+    scratch: Path,
+    limits: Limits,
+    free: Callable[[Path], int],
+) -> None:
     left = limits.bytes
     for member in members:
         scratch.stat()  # raises once nobody wants the folder any more
         number = sorter.accept(member)
         if number is not None:
-            left = _write_one(read(member.chunks()), scratch / str(number), left)
+            left = _write_one(read(member.chunks()), scratch / str(number), left, free)
 
 
-def _write_one(chunks: Iterable[bytes], path: Path, left: int) -> int:
+def _write_one(chunks: Iterable[bytes], path: Path, left: int, free: Callable[[Path], int]) -> int:
     """How many bytes may still be written after this file."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         for data in chunks:
             left -= len(data)
             if left < 0:
                 raise InvalidModel("The archive holds more bytes than a model may have")
+            if free(path) < len(data) + RESERVE:
+                raise InsufficientStorage("The disk is full: the archive was not taken apart")
             file.write(data)
-            path.stat()
     return left
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from embedwell.errors import InvalidModel
+from embedwell.interfaces.models import content_digest
 from embedwell.models.files import Files
 from embedwell.models.names import MAX_FILES, FileNames, stray
 
@@ -34,11 +35,8 @@ class Contents(Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """sha256 over each path and its file's sha256, in hexadecimal."""
-        total = hashlib.sha256()
-        for file in self.files:
-            total.update(f"{file.path}\0{file.sha256}\0".encode())
-        return total.hexdigest()
+        """As `content_digest` has it."""
+        return content_digest({file.path: file.sha256 for file in self.files})
 
     def intact(self, folder: Path) -> bool:
         """Whether each file is there, as large as it was."""

@@ -22,6 +22,7 @@ from embedwell.models.pointers import Pointer
 from embedwell.models.room import RESERVE
 
 Key = tuple[str, str]  # source, name
+TRAINING = "training"  # is read, never written
 
 
 class Disk:
@@ -77,7 +78,8 @@ class Disk:
         """Have the name point to this, for good; None: to nothing."""
         path = self.pointer_path(key)
         if pointer is None:
-            self.files.unlink(path)
+            with suppress(FileNotFoundError):  # somebody else removed it
+                self.files.unlink(path)
         else:
             self._write(path, msgspec.json.encode(pointer))
         self.files.fsync(path.parent)
@@ -106,10 +108,13 @@ class Disk:
         return self.files.free(self.folder)
 
     def used(self) -> int:
-        """Bytes of all files below the data directory."""
-        return sum(
-            _size(Path(folder, name)) for folder, _, names in os.walk(self.folder) for name in names
-        )
+        """Bytes of all files below the data directory, but for those that trainers leave there."""
+        total = 0
+        for folder, folders, names in os.walk(self.folder):
+            if Path(folder) == self.folder:
+                folders[:] = [name for name in folders if name != TRAINING]
+            total += sum(_size(Path(folder, name)) for name in names)
+        return total
 
     def write_durably(self, path: Path, data: bytes) -> None:
         self._write(path, data)

@@ -21,6 +21,7 @@ FORMAT = 1
 LARGEST = 10_000_000  # bytes of a pointer or a manifest; a thousand of the longest paths are 2
 _UNREADABLE = (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError, UnicodeDecodeError)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+ASIDE = ".bad"
 
 
 class Damage(NamedTuple):
@@ -33,7 +34,8 @@ class Damage(NamedTuple):
 def recover(disk: Disk) -> dict[Key, Pointer]:
     """All names that point to complete models; raises ConfigurationError for a folder unfit.
 
-    It may be interrupted anywhere, and done again.
+    It may be interrupted anywhere, and done again. What a pointer names that was put aside stays,
+    for an operator who can mend it.
     """
     with _usable(disk):
         if not _has_format(disk):
@@ -46,7 +48,10 @@ def recover(disk: Disk) -> dict[Key, Pointer]:
         for path, why in damaged:
             _put_aside(disk, path, why)
         whole = {key: _repaired(disk, key, pointer) for key, pointer in pointers.items()}
-        _sweep(disk, {kept.digest for p in whole.values() for kept in p.revisions})
+        aside = [_read(path) for path in disk.names.glob(f"*/*{ASIDE}")]
+        if None not in aside:  # else nobody knows what it named
+            used = [*whole.values(), *(pointer for pointer in aside if pointer)]
+            _sweep(disk, {kept.digest for pointer in used for kept in pointer.revisions})
     return whole
 
 
@@ -166,6 +171,6 @@ def _complete(disk: Disk, kept: Revision) -> bool:
 
 
 def _put_aside(disk: Disk, path: Path, why: str) -> None:
-    log.error("%s is put aside as %s.bad: %s", path.name, path.name, why)
-    disk.files.rename(path, path.with_name(f"{path.name}.bad"))
+    log.error("%s is put aside as %s%s: %s", path.name, path.name, ASIDE, why)
+    disk.files.rename(path, path.with_name(f"{path.name}{ASIDE}"))
     disk.files.fsync(path.parent)

@@ -100,14 +100,14 @@ class SourceRegistry:
         kept = self._answers.fresh(ref)  # by a branch, say, which no listing knows
         if kept is None:
             raise ModelNotFound(str(asked))
-        return Listed(kept, alias=alias)
+        return Listed(kept, alias=alias, revisions=(kept.key.revision,))
 
     async def delete(self, ref: ModelRef) -> ModelKey:
         """Delete in the source that serves the tag; raises ModelNotFound, ReadOnly.
 
         Returns the key that is served no more.
         """
-        listed = await self.describe(ref)
+        listed = await self._to_delete(ref)
         if listed.alias is not None:
             raise ReadOnly(f"{ref} is an alias of the server's configuration; delete its target")
         key = listed.snapshot.key
@@ -117,6 +117,18 @@ class SourceRegistry:
         await source.delete(ModelRef(key.name, ref.revision and key.revision, key.source))
         self.invalidate()
         return key
+
+    async def _to_delete(self, ref: ModelRef) -> Listed:
+        """By a branch, too, which no listing knows."""
+        try:
+            return await self.describe(ref)
+        except ModelNotFound:
+            if ref.revision is None:
+                raise
+            _, found = await self._answers.ask(ref, self._chain(ref))
+            if not isinstance(found, Snapshot):
+                raise
+            return Listed(found)
 
     def invalidate(self) -> None:
         """Forget every answer: a source's models changed."""
@@ -174,4 +186,5 @@ class SourceRegistry:
 def _listed(rows: Sequence[_Row], alias: str | None = None) -> Listed:
     first, *rest = rows
     others = dict.fromkeys(row.source for row in rest if row.source != first.source)
-    return Listed(first.snapshot, tuple(others), alias)
+    same = [row.snapshot.key.revision for row in rows if row.source == first.source]
+    return Listed(first.snapshot, tuple(others), alias, tuple(dict.fromkeys(same)))

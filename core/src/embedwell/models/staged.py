@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from math import inf
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from embedwell.errors import InvalidModel
+from embedwell.errors import InsufficientStorage, InvalidModel
 from embedwell.interfaces.services import Threads
 from embedwell.interfaces.store import Published
 from embedwell.models import contents
@@ -14,6 +15,7 @@ from embedwell.models.contents import Contents
 from embedwell.models.disk import Disk
 from embedwell.models.files import full_disk
 from embedwell.models.names import FileNames, stray
+from embedwell.models.room import RESERVE
 
 log = logging.getLogger("embedwell.models")
 
@@ -26,16 +28,28 @@ Commit = Callable[[Path, Contents, str | None], Awaitable[Published]]
 
 
 class StagedModel:
-    """Implements `interfaces.store.Staging`; `commit` is the store's last step."""
+    """Implements `interfaces.store.Staging`; `commit` is the store's last step.
+
+    `share` says how many bytes the model may have, of the store's; it blocks.
+    """
 
     def __init__(
-        self, disk: Disk, threads: Threads, check: Check, unpack: Unpack, commit: Commit
+        self,
+        disk: Disk,
+        threads: Threads,
+        check: Check,
+        unpack: Unpack,
+        commit: Commit,
+        *,
+        share: Callable[[], float],
     ) -> None:
         self._disk = disk
         self._threads = threads
         self._check = check
         self._unpack = unpack
         self._commit = commit
+        self._measure_share, self._share = share, inf
+        self._kept = 0
         self._folder = disk.fresh()
         self._archive = self._folder / "archive"
         self._names = FileNames()
@@ -48,22 +62,26 @@ class StagedModel:
         return self._folder / "files"
 
     async def begin(self) -> None:
+        self._share = await self._run(self._measure_share)
         await self._run(self._disk.files.mkdir, self.path)
 
     async def write(self, name: str, data: bytes) -> None:
         self._check_open()
         if not stray(name):
+            self._count(len(data))
             await self._run(self._disk.append, self.path / self._names.add(name), data)
 
     async def keep(self, data: bytes) -> None:
         self._check_open()
+        self._count(len(data))
         await self._run(self._disk.append, self._archive, data)
 
     async def unpack(self, *, within: str = "", only: Callable[[str], bool] | None = None) -> None:
         self._check_open()
         if not self._archive.exists():
             raise InvalidModel("The archive is empty")
-        await self._run(self._unpack, self._archive, self.path, within=within, only=only)
+        free = await self._run(self._budget)
+        await self._run(self._unpack, self._archive, self.path, within=within, only=only, free=free)
         await self._run(self._disk.files.unlink, self._archive)
 
     async def publish(self, revision: str | None = None) -> Published:
@@ -84,6 +102,20 @@ class StagedModel:
             await self._remove()
         except OSError:
             log.exception("a staging folder could not be removed")
+
+    def _count(self, size: int) -> None:
+        """Of a body whose length nobody said, too, no more is kept than there is room for."""
+        self._kept += size
+        if self._kept > self._share:
+            raise InsufficientStorage("The store is full (store.max_disk_gb): delete models")
+
+    def _budget(self) -> Callable[[Path], int]:
+        """Bytes that unpacking may still write, the store's share of the disk included."""
+        files, start = self._disk.files, self._disk.free()
+        if self._share == inf:
+            return files.free
+        most = RESERVE + int(self._share)
+        return lambda path: min(now := files.free(path), most - (start - now))
 
     def _check_open(self) -> None:
         if self._sealed:

@@ -1,9 +1,10 @@
 """The store: what is published under which name, and the one order of its changes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from math import inf
 from pathlib import Path
 
 from embedwell.config.schema import Store as Settings
@@ -30,7 +31,8 @@ class ModelStore:
 
     `changed` is told of revisions that are no longer current or no longer kept; of none for a
     new name. `check` raises InvalidModel for a staged folder that may not be served; `unpack`
-    takes an archive apart, in a thread. `wall` is Unix seconds.
+    takes an archive apart, in a thread. `wall` is Unix seconds. `aliases` are names that nothing
+    may be published under.
     """
 
     def __init__(
@@ -45,9 +47,11 @@ class ModelStore:
         unpack: Unpack,
         wall: Callable[[], float],
         files: Files | None = None,
+        aliases: Collection[str] = (),
     ) -> None:
         self._disk = Disk(folder, files or Files())
         self._settings = settings
+        self._aliases = frozenset(aliases)
         self._threads = threads
         self._changed = changed
         self._holds = holds
@@ -83,8 +87,10 @@ class ModelStore:
         self._check_free(source, name)
         folded = (source, name.casefold())
         commit = partial(self._commit, (source, name))
-        staged = StagedModel(self._disk, self._threads, self._check, self._unpack, commit)
         self._publishing.add(folded)
+        staged = StagedModel(
+            self._disk, self._threads, self._check, self._unpack, commit, share=self._share
+        )
         try:
             await staged.begin()
             yield staged
@@ -118,7 +124,11 @@ class ModelStore:
         await self._removal.removed(dropped)
 
     async def released(self, snapshot: Snapshot) -> None:
-        await self._holds.released(snapshot.path)
+        while not self._holds.doom(snapshot.path):
+            await self._holds.released(snapshot.path)
+
+    def revive(self, path: Path) -> None:
+        self._holds.revive(path)
 
     async def settled(self) -> None:
         """Returns when the files of all that was removed are gone, or will not go."""
@@ -154,8 +164,6 @@ class ModelStore:
 
     async def _remove(self, key: Key, ref: ModelRef) -> None:
         async with self._lock:
-            if (key[0], key[1].casefold()) in self._publishing:
-                raise _busy(key[1])
             pointer = self._pointers.get(key)
             gone = pointer.of(ref.revision) if pointer else None
             if pointer is None or gone is None:
@@ -199,6 +207,14 @@ class ModelStore:
             gone = points.superseded(before, pointer)
             self._changed([ModelKey(*key, kept.revision) for kept in gone])
 
+    def _share(self) -> float:
+        """Bytes that one more model may have, were all previous revisions dropped; blocks."""
+        limit = self._settings.max_disk_gb
+        if not limit:
+            return inf
+        old = sum(r.bytes for p in [*self._pointers.values()] for r in p.revisions[1:])
+        return limit * room.GB - self._disk.used() + old
+
     def _used(self) -> set[str]:
         return {kept.digest for p in self._pointers.values() for kept in p.revisions}
 
@@ -206,6 +222,11 @@ class ModelStore:
         return Snapshot(self._disk.model(kept.digest), ModelKey(*key, kept.revision), kept.digest)
 
     def _check_free(self, source: str, name: str) -> None:
+        if name in self._aliases:
+            raise Conflict(
+                f"{name} is an alias in the server's configuration: choose another name",
+                param="model",
+            )
         folded = name.casefold()
         if (source, folded) in self._publishing:
             raise _busy(name)

@@ -34,6 +34,7 @@ def validate(path: Path) -> None:
 def _validate(root: Path) -> None:
     names = allowed.files(root)
     _refuse_adapters(names)
+    _refuse_nested(names)
     weights = [name for name in names if name.lower().endswith(allowed.WEIGHTS)]
     if len(weights) > MAX_WEIGHT_FILES:
         raise InvalidModel(f"It has more than {MAX_WEIGHT_FILES} weight files")
@@ -47,6 +48,20 @@ def _validate(root: Path) -> None:
         raise InvalidModel(f"It has more than {safetensors.MAX_TENSORS:,} tensors")
     for name in weights:
         finite.check(root, name)
+
+
+def _refuse_nested(names: list[str]) -> None:
+    """A model in a folder of the archive is no model at the top."""
+    if {"config.json", "modules.json"} & set(names):
+        return
+    inside = sorted(
+        {n.rpartition("/")[0] for n in names if n.endswith(("/modules.json", "/config.json"))}
+    )
+    if inside:
+        raise InvalidModel(
+            f"config.json is missing at the top, but there is one in {inside[0]}: "
+            "send that folder's content"
+        )
 
 
 def _refuse_adapters(names: list[str]) -> None:

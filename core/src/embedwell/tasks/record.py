@@ -1,6 +1,7 @@
 """A task from its start until it is forgotten."""
 
 import asyncio
+import copy
 import secrets
 from typing import Any
 
@@ -59,7 +60,7 @@ class Record:
         if self.status == "cancelled":
             raise TaskNotFound(f"The task was cancelled: {self.kind} {self.key}")
         if self.failure is not None:
-            raise self.failure
+            raise copy.copy(self.failure)  # bare: frames of those who raise it would stay
         return self.value
 
     def seen(self) -> Task:

@@ -140,6 +140,7 @@ class TaskRunner:
                 key=record.key,
                 status=record.status,
                 seconds=self._clock() - record.started,
+                error=record.seen().error,
             )
         )
 

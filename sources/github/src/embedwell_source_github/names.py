@@ -13,7 +13,7 @@ _SUBFOLDER = re.compile(r"[A-Za-z0-9._-]{1,100}(?:/[A-Za-z0-9._-]{1,100}){0,7}")
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 
 
-class Body(Struct, frozen=True):
+class Body(Struct, frozen=True, forbid_unknown_fields=True):
     """The body of POST /models/github: `repository` is owner and repo in one."""
 
     repository: str | None = None

@@ -12,7 +12,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 
 
-class Pull(Struct, frozen=True):
+class Pull(Struct, frozen=True, forbid_unknown_fields=True):
     """Which model to download; the revision is a branch, a tag or a commit, `main` if none."""
 
     model: Annotated[str, Meta(max_length=200)]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,8 @@ from embedwell import InvalidModel, ModelKey, Snapshot
 from embedwell_source_huggingface import folders
 from embedwell_source_huggingface.files import INDEX, choose
 from embedwell_source_huggingface.folders import repo_folder
+
+log = logging.getLogger("embedwell.source.huggingface")
 
 SOURCE = "huggingface"
 FRESH_FOR = 5.0
@@ -68,6 +71,10 @@ class LocalCache:
                     found.setdefault(str(snapshot.key), snapshot)
         return list(found.values())
 
+    def place(self, repo: str, commit: str) -> Path:
+        """Where the source's own folder has the snapshot, if it has it."""
+        return self._folders[0] / repo_folder(repo) / "snapshots" / commit
+
     def owns(self, snapshot: Snapshot) -> bool:
         """Whether it lies in the source's own folder."""
         return snapshot.path.is_relative_to(self._folders[0])
@@ -77,9 +84,9 @@ class LocalCache:
         folders.mark(snapshot.path.parents[1], snapshot.key.revision)
         self._known.pop(snapshot.path, None)
 
-    def erase(self, snapshot: Snapshot) -> None:
-        """Remove the files of a forgotten one."""
-        folders.erase(snapshot.path.parents[1], snapshot.key.revision)
+    def erase(self, snapshot: Snapshot) -> bool:
+        """Remove the files of a forgotten one; False, and nothing done, if it is not."""
+        return folders.erase(snapshot.path.parents[1], snapshot.key.revision)
 
     def revive(self, repo: str, commit: str) -> None:
         """A forgotten commit is wanted again."""
@@ -93,8 +100,12 @@ class LocalCache:
     def sweep(self) -> None:
         """Remove what was forgotten but not erased before the last stop."""
         for folder in sorted(self._folders[0].glob("models--*")):
-            for marker in _names(folder / ".deleted"):
-                folders.erase(folder, marker)
+            for commit in _names(folder / ".deleted"):
+                try:
+                    folders.erase(folder, commit)
+                except OSError as error:
+                    why = error.strerror
+                    log.warning("files of %s@%s stay on the disk: %s", folder.name, commit, why)
 
     def _repositories(self) -> Iterator[tuple[str, Path]]:
         for folder in self._folders:
@@ -219,11 +230,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _ref(path: Path) -> str | None:
-    try:
-        with path.open() as file:
-            text = file.read(100).strip()
-    except (OSError, UnicodeDecodeError):
-        return None
+    text = folders.named(path)
     return text if COMMIT.fullmatch(text) else None
 
 

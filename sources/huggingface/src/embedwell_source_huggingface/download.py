@@ -14,7 +14,6 @@ from typing import Any, BinaryIO, NoReturn
 
 import msgspec
 
-from embedwell_source_huggingface import folders
 from embedwell_source_huggingface.messages import (
     Absent,
     Ask,
@@ -74,7 +73,7 @@ def ask(request: Ask) -> Message:
 
 
 def get(request: Get, output: Output) -> Message:
-    """Downloads what is not there yet, checks all of it, then writes the branch's name."""
+    """Downloads what is not there yet, and checks all of it."""
     from huggingface_hub import snapshot_download
 
     folder = snapshot_download(
@@ -87,10 +86,7 @@ def get(request: Get, output: Output) -> Message:
         max_workers=CONNECTIONS,
         tqdm_class=_meter(output),
     )
-    snapshot = Path(folder)
-    verify(snapshot, request.files)
-    if request.revision:
-        folders.name(snapshot.parents[1], request.revision, request.commit)
+    verify(Path(folder), request.files)
     return Done()
 
 

@@ -1,7 +1,8 @@
 """A download, from the Hub's listing to a snapshot: is it allowed, does it fit, bring it."""
 
+import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,16 +18,24 @@ from embedwell import (
 )
 from embedwell_source_huggingface.cache import COMMIT, SOURCE, LocalCache
 from embedwell_source_huggingface.files import Plan, choose
+from embedwell_source_huggingface.heads import Heads
 from embedwell_source_huggingface.hub import Hub
 from embedwell_source_huggingface.messages import Listing
 from embedwell_source_huggingface.removal import Removal
+from embedwell_source_huggingface.usage import Usage
+
+log = logging.getLogger("embedwell.source.huggingface")
 
 SPARE = 100_000_000  # bytes that a download leaves free on the disk
 UNUSED_SECONDS = 3_600  # after which a download may go for another
 
 
 class Downloads:
-    """Brings models to the cache folder; `used` says when each was last asked for."""
+    """Brings models to the cache folder.
+
+    `arrived` hears of snapshots with the branches and tags that name them from now on, and
+    whether they were downloaded just now.
+    """
 
     def __init__(
         self,
@@ -34,23 +43,24 @@ class Downloads:
         hub: Hub,
         cache: LocalCache,
         removal: Removal,
+        usage: Usage,
         *,
         folder: Path,
         max_size_gb: float,
-        used: Mapping[ModelKey, float],
+        arrived: Callable[[Snapshot, Sequence[str], bool], None],
     ) -> None:
         self._services = services
         self._hub = hub
         self._cache = cache
         self._removal = removal
+        self._usage = usage
         self._folder = folder
         self._max_size_gb = max_size_gb
-        self._used = used
+        self._arrived = arrived
+        self._heads = Heads()
 
-    async def offer(
-        self, repo: str, revision: str, listing: Listing, arrived: Callable[[str, Snapshot], None]
-    ) -> Snapshot | Fetch:
-        """What is behind a listing: here already, or to be fetched; `arrived` hears of it then.
+    async def offer(self, repo: str, revision: str, listing: Listing) -> Snapshot | Fetch:
+        """What is behind a listing: here already, or to be fetched.
 
         Raises InvalidModel for what cannot be served or is too large.
         """
@@ -59,12 +69,29 @@ class Downloads:
         files = choose((name for name, _ in listing.files), repo)
         size = sum(length for name, length in listing.files if name in files)
         self._check_size(repo, size)
+        self._heads.note(repo, revision, listing.commit)  # first: a download may be ending now
         present = await self._services.threads.run(self._cache.at, repo, listing.commit)
         if present is not None:
             return present
-        plan = Plan(repo, revision, listing.commit, files, size)
-        run = partial(self._fetch, plan, arrived)
+        run = partial(self._fetch, Plan(repo, listing.commit, files, size))
         return Fetch(ModelKey(SOURCE, repo, listing.commit), run, size)
+
+    async def settle(self, snapshot: Snapshot, *, fetched: bool = False) -> None:
+        """Write down which branches and tags name it by now."""
+        key = snapshot.key
+        settled: list[str] = []
+        while names := self._heads.take(key.name, key.revision):
+            settled += names
+            if self._cache.owns(snapshot):
+                await self._services.threads.run(self._name, key, names)
+        self._arrived(snapshot, settled, fetched)
+
+    def _name(self, key: ModelKey, revisions: Sequence[str]) -> None:
+        for revision in revisions:
+            try:
+                self._cache.name(key.name, revision, key.revision)
+            except OSError as error:  # the Hub will be asked again after the next start
+                log.warning("%s is not noted as %s: %s", key, revision, error.strerror)
 
     def _check_size(self, repo: str, size: int) -> None:
         most = self._max_size_gb
@@ -74,28 +101,29 @@ class Downloads:
                 f"{most:g} GB (max_size_gb in [sources.huggingface])"
             )
 
-    async def _fetch(
-        self, plan: Plan, arrived: Callable[[str, Snapshot], None], progress: Progress
-    ) -> Snapshot:
-        await self._make_room(plan)
-        await self._removal.revive(plan.repo, plan.commit)
-        await self._hub.get(plan, progress)
-        found = await self._services.threads.run(self._cache.at, plan.repo, plan.commit)
-        if found is None:
-            raise SourceError(f"The download of {plan.repo} is incomplete: ask again")
-        arrived(plan.revision, found)
+    async def _fetch(self, plan: Plan, progress: Progress) -> Snapshot:
+        with self._removal.downloading(plan.repo):
+            await self._make_room(plan)
+            async with self._removal.writing(plan.repo, plan.commit):
+                await self._hub.get(plan, progress)
+                found = await self._services.threads.run(self._cache.at, plan.repo, plan.commit)
+                if found is None:
+                    raise SourceError(f"The download of {plan.repo} is incomplete: ask again")
+                await self.settle(found, fetched=True)
         return found
 
     async def _make_room(self, plan: Plan) -> None:
-        """Downloads that were not used for long go first; raises InsufficientStorage."""
+        """Raises InsufficientStorage; in the data directory the store keeps what is to be free."""
+        if self._folder.is_relative_to(self._services.folder):
+            await self._make_room_in_store(plan.size)
+            return
         free = await self._services.threads.run(_free, self._folder)
         if free < plan.size + SPARE:
             sizes = f"{plan.size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
             raise InsufficientStorage(f"The disk has no room for {plan.repo}: {sizes}")
-        if self._folder.is_relative_to(self._services.folder):  # it is a part of the store's share
-            await self._make_room_in_store(plan.size)
 
     async def _make_room_in_store(self, size: int) -> None:
+        """Earlier revisions go first, then downloads that were not used for long."""
         unused = await self._unused()
         while True:
             try:
@@ -112,8 +140,9 @@ class Downloads:
         """Own downloads that nobody used of late, the longest unused first."""
         every = await self._services.threads.run(self._cache.every)
         late = self._services.clock() - UNUSED_SECONDS
-        idle = [s for s in every if self._cache.owns(s) and self._used.get(s.key, late - 1) < late]
-        return sorted(idle, key=lambda snapshot: self._used.get(snapshot.key, 0.0))
+        idle = [s for s in every if self._cache.owns(s) and self._usage.last(s.key) < late]
+        idle = [s for s in idle if not self._removal.written(s.key.name)]
+        return sorted(idle, key=lambda snapshot: self._usage.last(snapshot.key))
 
 
 def _free(folder: Path) -> int:

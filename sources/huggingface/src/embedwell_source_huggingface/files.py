@@ -25,7 +25,6 @@ class Plan(Struct, frozen=True):
     """A download, decided: files of one commit, `size` bytes in all."""
 
     repo: str
-    revision: str
     commit: str
     files: tuple[str, ...]
     size: int

@@ -1,6 +1,7 @@
 """Changes to the source's own cache folder; all of it blocks."""
 
 import os
+import secrets
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -17,9 +18,10 @@ def mark(folder: Path, commit: str) -> None:
     marker.parent.mkdir(exist_ok=True)
     marker.touch()
     _sync(marker.parent)
+    _sync(folder)
     for ref in (folder / "refs").rglob("*"):
-        if ref.is_file() and ref.read_text().strip() == commit:
-            ref.unlink()
+        if named(ref) == commit:
+            ref.unlink(missing_ok=True)
 
 
 def marked(folder: Path, commit: str) -> bool:
@@ -32,10 +34,10 @@ def unmark(folder: Path, commit: str) -> None:
     _marker(folder, commit).unlink(missing_ok=True)
 
 
-def erase(folder: Path, commit: str) -> None:
-    """Remove a marked commit's files, and blobs that no other commit uses; else do nothing."""
+def erase(folder: Path, commit: str) -> bool:
+    """Remove a marked commit's files, and blobs that no other commit uses; False if not marked."""
     if not marked(folder, commit):
-        return
+        return False
     shutil.rmtree(folder / "snapshots" / commit, ignore_errors=True)
     (folder / "trees" / f"{commit}.json").unlink(missing_ok=True)
     shutil.rmtree(folder / ".no_exist" / commit, ignore_errors=True)
@@ -48,13 +50,23 @@ def erase(folder: Path, commit: str) -> None:
         unmark(folder, commit)
     else:
         shutil.rmtree(folder, ignore_errors=True)
+    return True
+
+
+def named(ref: Path) -> str:
+    """What the file of a branch or tag says, "" where it says nothing."""
+    try:
+        with ref.open("rb") as file:
+            return file.read(100).decode().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def name(folder: Path, revision: str, commit: str) -> None:
     """Let a branch or tag name a commit."""
     ref = folder / "refs" / revision
     ref.parent.mkdir(parents=True, exist_ok=True)
-    half = ref.with_name(f"{ref.name}.{os.getpid()}.tmp")
+    half = ref.with_name(f"{ref.name}.{secrets.token_hex(4)}.tmp")
     half.write_text(commit)
     half.replace(ref)
 

@@ -56,7 +56,6 @@ class Hub:
             repo=plan.repo,
             commit=plan.commit,
             files=plan.files,
-            revision=plan.revision if plan.revision != plan.commit else None,
             endpoint=self._access.endpoint,
             token=self._access.token,
             cache=str(self._places.cache.absolute()),

@@ -20,12 +20,11 @@ class Ask(Struct, frozen=True, tag=True):
 
 
 class Get(Struct, frozen=True, tag=True):
-    """Bring these files of a commit to the cache; then let the branch or tag name it."""
+    """Bring these files of a commit to the cache."""
 
     repo: str
     commit: str
     files: tuple[str, ...]
-    revision: str | None
     endpoint: str | None
     token: str | None
     cache: str

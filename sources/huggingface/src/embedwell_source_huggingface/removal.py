@@ -1,10 +1,14 @@
-"""Models of the Hub that leave the disk: the names now, the files once nobody holds them."""
+"""Models of the Hub that leave the disk: the names now, the files once nobody needs them."""
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
 
-from embedwell import BaseServices, ModelNotFound, ModelRef, ReadOnly, Snapshot
+from embedwell import BaseServices, Conflict, ModelNotFound, ModelRef, ReadOnly, Snapshot
+from embedwell_source_huggingface.busy import Busy
 from embedwell_source_huggingface.cache import LocalCache
 
 log = logging.getLogger("embedwell.source.huggingface")
@@ -17,10 +21,31 @@ class Removal:
         self._cache = cache
         self._services = services
         self._files = asyncio.Lock()  # a download may not meet the removal of the same commit
-        self._erasing: set[asyncio.Task[None]] = set()
+        self._erasing: dict[Path, asyncio.Task[None]] = {}
+        self._downloading = Busy()
+        self._writing = Busy()
+
+    def downloading(self, repo: str) -> AbstractContextManager[None]:
+        """Until the block ends, nobody may delete this model: it would be back afterwards."""
+        return self._downloading.at(repo)
+
+    @asynccontextmanager
+    async def writing(self, repo: str, commit: str) -> AsyncIterator[None]:
+        """The commit is wanted again; until the block ends, its repository loses no file."""
+        with self._writing.at(repo):
+            async with self._files:
+                await self._keep(self._cache.place(repo, commit))
+                await self._services.threads.run(self._cache.revive, repo, commit)
+            yield
+
+    def written(self, repo: str) -> bool:
+        """Whether a download writes there now."""
+        return repo in self._writing
 
     async def delete(self, ref: ModelRef) -> None:
-        """All revisions, or the one commit; raises ModelNotFound, ReadOnly."""
+        """All revisions, or the one commit; raises ModelNotFound, ReadOnly, Conflict."""
+        if ref.name in self._downloading:
+            raise Conflict(f"{ref.name} is being downloaded; cancel the task first", param="model")
         every = await self._services.threads.run(self._cache.every)
         found = [
             snapshot
@@ -36,34 +61,57 @@ class Removal:
 
     async def remove(self, snapshots: Sequence[Snapshot]) -> None:
         """From now on they are not found; their files go in the background."""
-        for snapshot in snapshots:
-            await self._services.threads.run(self._cache.forget, snapshot)
-        self._services.changed([snapshot.key for snapshot in snapshots])
-        for snapshot in snapshots:
-            task = asyncio.get_running_loop().create_task(self._erase(snapshot))
-            self._erasing.add(task)
-            task.add_done_callback(self._erasing.discard)
-
-    async def revive(self, repo: str, commit: str) -> None:
-        """The commit is wanted again: whatever is left of its files stays."""
-        async with self._files:
-            await self._services.threads.run(self._cache.revive, repo, commit)
+        begun = []
+        try:
+            for snapshot in snapshots:
+                begun.append(snapshot)  # one that fails may be forgotten all the same
+                await self._services.threads.run(self._cache.forget, snapshot)
+        finally:
+            self._services.changed([snapshot.key for snapshot in begun])
+            for snapshot in begun:
+                self._begin(snapshot)
 
     async def settled(self) -> None:
         """Returns when the removals under way are done."""
-        await asyncio.gather(*self._erasing, return_exceptions=True)
+        await asyncio.gather(*self._erasing.values(), return_exceptions=True)
 
     async def aclose(self) -> None:
-        """What is not gone yet goes at the next start."""
-        tasks = [*self._erasing]
-        for task in tasks:
-            task.cancel()
+        """What is just being erased goes, the rest at the next start."""
+        async with self._files:
+            tasks = [*self._erasing.values()]
+            for task in tasks:
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, snapshot: Snapshot) -> None:
+        if snapshot.path not in self._erasing:
+            task = asyncio.get_running_loop().create_task(self._erase(snapshot))
+            self._erasing[snapshot.path] = task
+            task.add_done_callback(partial(self._ended, snapshot))
+
+    def _ended(self, snapshot: Snapshot, task: "asyncio.Task[None]") -> None:
+        del self._erasing[snapshot.path]
+        if not task.cancelled() and task.exception() is not None:
+            log.error("files of %s stay on the disk", snapshot.key, exc_info=task.exception())
+
+    async def _keep(self, folder: Path) -> None:
+        """With the lock held no file goes, so that a removal has not begun or is over."""
+        task = self._erasing.get(folder)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        self._services.store.revive(folder)
 
     async def _erase(self, snapshot: Snapshot) -> None:
         await self._services.store.released(snapshot)
+        while not await self._erase_at_rest(snapshot):
+            await self._writing.idle(snapshot.key.name)
+
+    async def _erase_at_rest(self, snapshot: Snapshot) -> bool:
+        """False, and nothing done, while a download writes to the repository."""
         async with self._files:
-            try:
-                await self._services.threads.run(self._cache.erase, snapshot)
-            except OSError as error:
-                log.warning("files of %s stay on the disk: %s", snapshot.key, error.strerror)
+            if self.written(snapshot.key.name):
+                return False
+            if not await self._services.threads.run(self._cache.erase, snapshot):
+                self._services.store.revive(snapshot.path)
+            return True

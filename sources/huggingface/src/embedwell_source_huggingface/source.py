@@ -26,6 +26,7 @@ from embedwell_source_huggingface.config import Config, access, offline, places
 from embedwell_source_huggingface.downloads import Downloads
 from embedwell_source_huggingface.hub import Hub
 from embedwell_source_huggingface.removal import Removal
+from embedwell_source_huggingface.usage import Usage
 
 REMEMBERED = 10_000
 
@@ -49,15 +50,16 @@ class HubSource(Source):
         self._cache = LocalCache((where.cache, *where.others))
         self._removal = Removal(self._cache, services)
         self._commits: dict[tuple[str, str], Resolved] = {}
-        self._used: dict[ModelKey, float] = {}
+        self._usage = Usage(services.clock)
         self._downloads = Downloads(
             services,
             self._hub,
             self._cache,
             self._removal,
+            self._usage,
             folder=where.cache,
             max_size_gb=config.max_size_gb,
-            used=self._used,
+            arrived=self._arrived,
         )
         self._sweeping = asyncio.Lock()
         self._swept = False
@@ -83,9 +85,12 @@ class HubSource(Source):
         return await self.services.threads.run(self._cache.every)
 
     async def delete(self, ref: ModelRef) -> None:
-        """Raises ModelNotFound; ReadOnly where it lies in the user's own cache."""
+        """Raises ModelNotFound, Conflict; ReadOnly where it lies in the user's own cache.
+
+        A branch or tag stands for the commit that it names here.
+        """
         await self._sweep()
-        await self._removal.delete(ref)
+        await self._removal.delete(await self._pinned(ref))
         self._commits = {k: v for k, v in self._commits.items() if k[0] != ref.name}
 
     def routes(self) -> Sequence[Route]:
@@ -103,7 +108,7 @@ class HubSource(Source):
         listing = await self._hub.ask(repo, revision)
         if listing is None:
             return None
-        return await self._downloads.offer(repo, revision, listing, self._switch)
+        return await self._downloads.offer(repo, revision, listing)
 
     async def _pull(self, repo: str, revision: str) -> Task:
         """The download of what the Hub has behind a revision now, as a task."""
@@ -112,17 +117,10 @@ class HubSource(Source):
         offer = await self._ask(repo, revision)
         if offer is None:
             raise ModelNotFound(repo, " (on the Hugging Face Hub)")
-        run = offer.run if isinstance(offer, Fetch) else partial(self._moved, revision, offer)
+        if isinstance(offer, Snapshot):
+            await self._downloads.settle(offer)
+        run = offer.run if isinstance(offer, Fetch) else partial(_present, offer)
         return self.services.tasks.start("download", str(offer.key), run)
-
-    async def _moved(self, revision: str, snapshot: Snapshot, progress: Progress) -> Snapshot:
-        """The branch names a commit that is here already."""
-        progress(0, 0)
-        if self._cache.owns(snapshot):
-            key = snapshot.key
-            await self.services.threads.run(self._cache.name, key.name, revision, key.revision)
-        self._switch(revision, snapshot)
-        return snapshot
 
     def _refresh(self, repo: str, revision: str) -> None:
         """Ask in the background whether a branch moved, once it was long enough ago."""
@@ -136,11 +134,13 @@ class HubSource(Source):
             self.services.tasks.start("refresh", f"{repo}@{revision}", run)
 
     async def _renew(self, repo: str, revision: str, progress: Progress) -> None:
+        progress(0, None)
         offer = await self._ask(repo, revision)
         if isinstance(offer, Fetch):
-            await offer.run(progress)
+            task = self.services.tasks.start("download", str(offer.key), offer.run)
+            await self.services.tasks.result(task.id)
         elif offer is not None:
-            await self._moved(revision, offer, progress)
+            await self._downloads.settle(offer)
 
     def _may_download(self, repo: str) -> bool:
         if self._offline or self._config.download == "never":
@@ -162,22 +162,42 @@ class HubSource(Source):
         commit = known.commit if known else self._cache.commit(repo, revision)
         return self._cache.at(repo, commit) if commit else None
 
+    async def _pinned(self, ref: ModelRef) -> ModelRef:
+        """With the commit in place of a branch or tag; raises ModelNotFound."""
+        if ref.revision is None or COMMIT.fullmatch(ref.revision):
+            return ref
+        if not possible(ref.name) or not REVISION.fullmatch(ref.revision):
+            raise ModelNotFound(str(ref))
+        found = await self.services.threads.run(self._local, ref.name, ref.revision)
+        if found is None:
+            raise ModelNotFound(str(ref))
+        return ModelRef(ref.name, found.key.revision)
+
     def _remembered(self, revision: str, snapshot: Snapshot) -> Snapshot:
         key, now = snapshot.key, self.services.clock()
         if len(self._commits) >= REMEMBERED:
             self._commits.clear()
-            self._used.clear()
-        self._used[key] = now
+        self._usage.note(key)
         known = self._commits.get((key.name, revision))
         if known is None or known.commit != key.revision:
             self._commits[key.name, revision] = Resolved(key.revision, now)
         return snapshot
 
-    def _switch(self, revision: str, snapshot: Snapshot) -> None:
-        """The branch names this commit from now on; the one that it named before is let go."""
+    def _arrived(self, snapshot: Snapshot, revisions: Sequence[str], fetched: bool) -> None:
+        """These branches name it from now on; the commits that they named before are let go."""
         key = snapshot.key
-        known = self._commits.get((key.name, revision))
-        self._remembered(revision, snapshot)
-        moved = known is not None and known.commit != key.revision
-        gone = [ModelKey(SOURCE, key.name, known.commit)] if known is not None and moved else []
-        self.services.changed(gone)
+        new = fetched and all(name != key.name for name, _ in self._commits)
+        known = [self._commits.get((key.name, revision)) for revision in revisions]
+        left = {known.commit for known in known if known and known.commit != key.revision}
+        for revision in revisions:
+            self._remembered(revision, snapshot)
+        self._usage.note(key)
+        if left or new:  # a new model may have been another source's until now
+            gone = [ModelKey(SOURCE, key.name, commit) for commit in sorted(left)]
+            self.services.changed(gone)
+
+
+async def _present(snapshot: Snapshot, progress: Progress) -> Snapshot:
+    """A download that has nothing to do."""
+    progress(0, 0)
+    return snapshot

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from embedwell.errors import EmbedwellError
 from embedwell.http import envelope
 from embedwell.http.asgi import App, Receive, Scope, Send
 from embedwell.http.context import Exchange, exchange
@@ -55,7 +56,12 @@ def was_cancelled(error: BaseException, state: Exchange) -> bool:
 
 
 def report(error: BaseException, state: Exchange) -> None:
-    """Log what is a bug, with its traceback; the client only gets the request's id."""
+    """Log what is a bug, with its traceback; the client only gets the request's id.
+
+    What clients are told goes into the request's line.
+    """
+    if isinstance(error, EmbedwellError):
+        state.problem = f"{error.code}: {error.message}"
     if envelope.is_bug(error):
         log.error("request %s failed", state.request_id, exc_info=error)
 

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Callable
+from http import HTTPStatus
 
 from embedwell.http.asgi import App, Receive, Scope, Send, target
 from embedwell.http.context import NO_ANSWER, Exchange, exchange
 from embedwell.interfaces.events import Event, RequestFinished
 
-MAX_PATH = 200
+MAX_PATH = MAX_PROBLEM = 200
+PROBES = ("/health", "/ready")  # asked every few seconds
 access_log = logging.getLogger("embedwell.access")
 
 
@@ -36,18 +38,21 @@ class Log:
             model=done.model,
             caller=done.caller.id if done.caller else None,
         )
-        self._write(event, raw_path)
+        self._write(event, raw_path, done.problem)
         self._emit(event)
 
-    def _write(self, event: RequestFinished, raw_path: bytes) -> None:
+    def _write(self, event: RequestFinished, raw_path: bytes, problem: str) -> None:
         path = raw_path[:MAX_PATH].decode("ascii", "backslashreplace")
-        access_log.info(
-            "%s %s %d %.1f ms%s id=%s",
+        probe = event.route in PROBES and event.status < HTTPStatus.BAD_REQUEST
+        access_log.log(
+            logging.DEBUG if probe else logging.INFO,
+            "%s %s %d %.1f ms%s id=%s%s",
             event.method,
             path,
             event.status,
             event.seconds * 1000,
             f" model={event.model}" if event.model else "",
             event.request_id,
+            f" {problem[:MAX_PROBLEM]!a}" if problem else "",
             extra={"request": event},
         )

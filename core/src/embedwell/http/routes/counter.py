@@ -13,6 +13,9 @@ def routes(core: Core) -> Sequence[Route]:
     async def days(request: Request) -> Reply:
         name = core.canonical(core.parse_tag(request.args["tag"]))
         found = core.counters.days(name)
+        if found is None:  # it may have come without having been listed yet
+            await core.registry.models()
+            found = core.counters.days(name)
         if found is None:
             raise ModelNotFound(name)
         return Reply(body=found, model=name)

@@ -9,7 +9,7 @@ BROUGHT_BY = {
     ("POST", "/models/upload"): "embedwell-source-upload",
     ("PUT", "/models/upload"): "embedwell-source-upload",
     ("POST", "/models/github"): "embedwell-source-github",
-    ("GET", "/metrics"): "embedwell-plugin-metrics",
+    ("POST", "/models/huggingface"): "embedwell-source-huggingface",
 }
 
 

@@ -1,0 +1,113 @@
+"""What a load is expected to take, what threads it may lose, and unloads that hang."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from embedwell import report
+from embedwell.errors import ModelError
+from embedwell.interfaces.caches import Estimate, Need
+from embedwell.interfaces.models import ModelKey, Snapshot
+from embedwell.loads import UNLOADS, BackendLoader
+from embedwell.models.manifests import Manifests
+from embedwell.state.costs import Cost, CostKey, Costs
+from embedwell.state.database import Database
+from embedwell.tasks.threads import BoundedThreads
+from embedwell.testing import FakeBackend, FakeEncoder
+from tests.core.cache.cache_bench import DTYPE, Bench
+from tests.core.tokenization.small_tokenizers import MANIFEST
+
+A = Snapshot(Path("/nowhere/A"), ModelKey("test", "A", "1"), "abc")
+FROM_FILES = Need(1000, 100)  # what the fake backend makes of these files
+
+
+@pytest.fixture
+async def costs(tmp_path: Path) -> AsyncIterator[Costs]:
+    database = await Database.open(tmp_path / "state.sqlite3")
+    yield await Costs.open(database)
+    await database.aclose()
+
+
+def loader(costs: Costs, backend: FakeBackend | None = None) -> BackendLoader:
+    manifest = structs.replace(MANIFEST, bytes=FROM_FILES.weights)
+    manifests = Manifests(BoundedThreads(1), lambda path: manifest)
+    return BackendLoader(backend or FakeBackend(), manifests, costs, engine="e")
+
+
+@pytest.mark.parametrize(
+    ("remembered", "expected"),
+    [
+        (Need(1300, 250), Need(1300, 250)),
+        (Need(200, 2000), Need(200, 2000)),
+        (Need(10, 1), Need(10, 1)),
+        (Need(2000, 201), Need(2000, 200)),
+        (Need(900_000_000_000, 0), Need(2000, 200)),
+    ],
+)
+async def test_a_measurement_is_believed_up_to_twice_what_the_files_say(
+    costs: Costs, remembered: Need, expected: Need
+) -> None:
+    costs.put(
+        CostKey("abc", "float32", "fake", "e"), Cost(remembered.weights, remembered.peak, 7.0)
+    )
+    assert await loader(costs).estimate(A) == Estimate(expected, 7.0)
+
+
+async def test_without_one_the_files_say(costs: Costs) -> None:
+    assert await loader(costs).estimate(A) == Estimate(FROM_FILES)
+
+
+async def test_a_load_replaces_what_was_remembered(costs: Costs) -> None:
+    costs.put(CostKey("abc", "float32", "fake", "e"), Cost(900_000_000_000, 0, 7.0))
+    loads = loader(costs)
+    await loads.load(A)
+    assert (await loads.estimate(A)).need == FROM_FILES
+
+
+def test_measurements_of_another_version_of_ours_do_not_count() -> None:
+    for name in ("embedwell", "torch", "transformers"):
+        assert f"{name} {version(name)}" in report.engine()
+
+
+class Stuck(FakeEncoder):
+    """Its close returns when `free` is set."""
+
+    def __init__(self, free: threading.Event) -> None:
+        super().__init__()
+        self._free = free
+
+    def close(self) -> None:
+        self._free.wait()
+        super().close()
+
+
+async def test_unloads_that_hang_hold_up_no_other(costs: Costs) -> None:
+    loads, free = loader(costs), threading.Event()
+    stuck = [asyncio.create_task(loads.unload(Stuck(free))) for _ in range(UNLOADS - 1)]
+    try:
+        encoder = FakeEncoder()
+        await asyncio.wait_for(loads.unload(encoder), 10)
+        assert encoder.closed
+        assert not any(task.done() for task in stuck)
+    finally:
+        free.set()
+        await asyncio.gather(*stuck)
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()])
+async def test_a_thread_that_would_end_the_process_fails_the_load(
+    costs: Costs, error: BaseException
+) -> None:
+    backend = FakeBackend()
+    backend.failures = [error]
+    async with Bench(total=10_000) as bench:
+        bench.cache._loader = loader(costs, backend)
+        with pytest.raises(ModelError, match=r"^Model loading failed: A$"):
+            async with asyncio.timeout(10), bench.cache.lease(A, DTYPE):
+                pass
+        assert bench.states() == {"A": "failed"}

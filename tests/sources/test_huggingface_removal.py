@@ -1,0 +1,223 @@
+"""Models of the Hub that are deleted: what goes, when, and what stays."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from embedwell import Conflict, Fetch, ModelKey, ModelNotFound, ModelRef, ReadOnly, Snapshot
+from embedwell.models.holds import Gone
+from embedwell_source_huggingface import folders
+from embedwell_source_huggingface.cache import LocalCache
+from embedwell_source_huggingface.removal import Removal
+from tests.sources.hub import COMMIT, store
+from tests.sources.hub_bench import NEWER, REF, TINY, Bench, bench, quiet
+
+
+@pytest.fixture
+async def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    async with bench(tmp_path, monkeypatch) as made:
+        yield made
+
+
+async def test_a_deleted_model_is_gone_with_its_files(case: Bench) -> None:
+    source = case.make()
+    await case.pull(source, model=TINY)
+    case.calls.clear()
+    await source.delete(REF)
+    assert await source.models() == []
+    assert case.calls == [[ModelKey("huggingface", TINY, COMMIT)]]
+    await quiet()
+    assert not case.left()
+    assert not case.left("blobs")
+
+
+async def test_nobody_may_read_files_that_are_going(case: Bench) -> None:
+    source = case.make()
+    await case.pull(source, model=TINY)
+    (found,) = await source.models()
+    await source.delete(REF)
+    await quiet()
+    with pytest.raises(Gone), case.holds.hold(found):
+        pytest.fail("held")
+
+
+async def test_files_stay_while_a_request_reads_them(case: Bench) -> None:
+    source = case.make()
+    await case.pull(source, model=TINY)
+    (found,) = await source.models()
+    with case.holds.hold(found):
+        await source.delete(REF)
+        assert await source.models() == []
+        with case.holds.hold(found):  # by one who found it just before it was deleted
+            assert (found.path / "model.safetensors").stat().st_size > 0
+        assert (found.path / "model.safetensors").stat().st_size > 0
+    await quiet()
+    assert not case.left()
+
+
+async def test_a_deleted_model_that_is_downloaded_again_can_be_used(case: Bench) -> None:
+    source = case.make()
+    await case.pull(source, model=TINY)
+    await source.delete(REF)
+    await quiet()
+    offer = await source.resolve(REF)
+    assert isinstance(offer, Fetch)
+    found = await offer.run(lambda done, total: None)
+    with case.holds.hold(found):
+        assert [row.key for row in await source.models()] == [found.key]
+
+
+async def test_a_model_wanted_again_before_its_files_went_keeps_them(case: Bench) -> None:
+    source = case.make()
+    await case.pull(source, model=TINY)
+    (found,) = await source.models()
+    with case.holds.hold(found):
+        await source.delete(REF)
+        assert (await case.pull(source, model=TINY)).status == "done"
+    await quiet()
+    with case.holds.hold(found):
+        assert await source.resolve(REF) == found
+
+
+async def test_one_commit_is_deleted_and_the_other_keeps_its_files(case: Bench) -> None:
+    source = case.make()
+    await case.pull(source, model=TINY)
+    case.hub.repos[TINY].commit = NEWER
+    await case.pull(source, model=TINY)
+    await source.delete(ModelRef(TINY, COMMIT))
+    await quiet()
+    (left,) = await source.models()
+    assert left.key.revision == NEWER
+    assert (left.path / "model.safetensors").stat().st_size > 0
+
+
+async def test_a_branch_stands_for_its_commit(case: Bench) -> None:
+    await case.pull(case.make(), model=TINY)
+    case.hub.repos[TINY].commit = NEWER
+    await case.pull(case.make(), model=TINY)
+    source = case.make(offline=True)
+    await source.delete(ModelRef(TINY, "main"))
+    (left,) = await source.models()
+    assert left.key.revision == COMMIT
+    for absent in ("main", "no-such-branch", "../../x"):
+        with pytest.raises(ModelNotFound):
+            await source.delete(ModelRef(TINY, absent))
+
+
+async def test_a_model_that_is_being_downloaded_is_not_deleted(case: Bench) -> None:
+    source = case.make()
+    await case.pull(source, model=TINY)
+    case.hub.repos[TINY].commit = NEWER
+    case.hub.repos[TINY].files["model.safetensors"] += b"more"
+    case.hub.hang_in = "model.safetensors"
+    task = await case.begin(source, model=TINY)
+    await asyncio.to_thread(case.hub.hanging.wait)
+    with pytest.raises(Conflict, match="some-owner/tiny is being downloaded; cancel the task"):
+        await source.delete(REF)
+    assert [row.key.revision for row in await source.models()] == [COMMIT]
+    await case.services.tasks.cancel(task.id)
+    await source.delete(REF)
+    assert await source.models() == []
+
+
+async def test_a_download_keeps_what_it_has_while_another_commit_goes(case: Bench) -> None:
+    source = case.make()
+    await case.pull(source, model=TINY)
+    (old,) = await source.models()
+    case.hub.repos[TINY].commit = NEWER
+    case.hub.repos[TINY].files["model.safetensors"] += b"more"
+    case.hub.hang_in = "model.safetensors"
+    with case.holds.hold(old):
+        await source.delete(REF)
+        task = await case.begin(source, model=TINY)
+        await asyncio.to_thread(case.hub.hanging.wait)
+        arriving = case.left("*.incomplete")
+        assert arriving
+    for _ in range(20):  # the deleted commit is free to go now
+        await case.services.threads.run(len, ())
+    assert case.left("*.incomplete") == arriving
+    assert case.left("model.safetensors")
+    case.hub.resume.set()
+    assert (await case.ended(task)).status == "done"
+    await quiet()
+    (new,) = await source.models()
+    assert new.key.revision == NEWER
+    assert not (new.path.parent / COMMIT).exists()
+    with case.holds.hold(new):
+        pass
+
+
+async def test_files_of_a_deleted_model_go_at_the_next_start(case: Bench) -> None:
+    source = case.make()
+    await case.pull(source, model=TINY)
+    (snapshot,) = await source.models()
+    with case.holds.hold(snapshot):
+        await source.delete(REF)
+        await source.aclose()
+    assert case.left()
+    assert await case.make(offline=True).models() == []
+    assert not case.left()
+
+
+async def test_files_that_cannot_be_removed_do_not_stop_the_source(
+    case: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = store(case.cache, "a/stuck", case.files)
+    store(case.cache, TINY, case.files)
+    store(case.cache, "z/going", case.files)
+    (path.parents[1] / "blobs" / "folder" / "x").mkdir(parents=True)
+    for name in ("a/stuck", "z/going"):
+        folders.mark(case.cache / folders.repo_folder(name), COMMIT)
+    source = case.make(offline=True)
+    for _ in range(2):
+        assert [row.key.name for row in await source.models()] == [TINY]
+    assert not (case.cache / folders.repo_folder("z/going")).exists()
+    assert caplog.text.count("stay on the disk") == 1
+
+
+async def test_names_that_are_no_text_do_not_keep_a_model(case: Bench) -> None:
+    source = case.make()
+    await case.pull(source, model=TINY)
+    (snapshot,) = await source.models()
+    (snapshot.path.parents[1] / "refs" / "strange").write_bytes(b"\xff\xfe")
+    await source.delete(REF)
+    await quiet()
+    assert not case.left()
+
+
+class Worn(LocalCache):
+    """A disk that fails for one commit."""
+
+    def forget(self, snapshot: Snapshot) -> None:
+        if snapshot.key.revision == NEWER:
+            raise OSError(5, "Input/output error")
+        super().forget(snapshot)
+
+
+async def test_where_one_fails_the_others_are_deleted_all_the_same(case: Bench) -> None:
+    store(case.cache, TINY, case.files, NEWER)
+    store(case.cache, TINY, case.files, COMMIT)  # the later one is main, and comes first
+    removal = Removal(Worn([case.cache]), case.services)
+    with pytest.raises(OSError, match="Input/output"):
+        await removal.delete(REF)
+    assert ModelKey("huggingface", TINY, COMMIT) in case.calls[0]
+    await quiet()
+    (left,) = LocalCache([case.cache]).every()
+    assert left.key.revision == NEWER
+    with case.holds.hold(left):
+        assert not (left.path.parent / COMMIT).exists()
+
+
+async def test_the_users_own_cache_is_not_ours_to_delete(case: Bench, tmp_path: Path) -> None:
+    store(tmp_path / "user/.cache/huggingface/hub", TINY, case.files)
+    source = case.make(offline=True)
+    with pytest.raises(ReadOnly, match="only reads"):
+        await source.delete(REF)
+    assert len(await source.models()) == 1
+
+
+async def test_a_model_that_is_not_there_cannot_be_deleted(case: Bench) -> None:
+    with pytest.raises(ModelNotFound):
+        await case.make().delete(REF)

@@ -1,0 +1,91 @@
+"""Room for downloads: the store's share, the disk, and what goes for them."""
+
+from pathlib import Path
+
+import pytest
+
+from embedwell import ModelRef
+from embedwell.config.schema import Store
+from embedwell.models.files import Files
+from embedwell.models.room import RESERVE
+from tests.sources.hub_bench import TINY, Bench, bench
+
+FAR = 50_000_000_000_000  # bytes, more than the disk has that tests run on
+
+
+class Disk(Files):
+    """Of a given size, of which only what lies below one folder is used."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self._folder = folder
+        self._size = size
+
+    def free(self, path: Path) -> int:
+        files = (file for file in self._folder.rglob("*") if file.is_file())
+        return self._size - sum(file.lstat().st_size for file in files)
+
+
+async def names(case: Bench) -> set[str]:
+    return {snapshot.key.name for snapshot in await case.make(offline=True).models()}
+
+
+async def test_downloads_stay_within_the_stores_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = Store(max_disk_gb=0.0000001)
+    async with bench(tmp_path, monkeypatch, share) as case:
+        assert "max_disk_gb" in str((await case.pull(case.make(), model=TINY)).error)
+
+
+async def test_unused_downloads_go_and_a_start_counts_as_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(tmp_path / "measured", monkeypatch) as case:
+        size = sum(map(len, case.files.values()))
+    async with bench(tmp_path, monkeypatch, Store(max_disk_gb=size * 2.9 / 1e9)) as case:
+        source = case.make()
+        case.add("some-owner/second", 1)
+        case.add("some-owner/third", 2)
+        for name in (TINY, "some-owner/second"):
+            assert (await case.pull(source, model=name)).status == "done"
+        case.clock.now += 10_000
+        for started in (case.make(), case.make()):  # after a restart nothing is known of before
+            third = await case.pull(started, model="some-owner/third")
+            assert third.status == "failed"
+            assert "max_disk_gb" in str(third.error)
+        source = case.make()
+        case.clock.now += 3_601
+        assert await source.resolve(ModelRef("some-owner/second"))
+        assert (await case.pull(source, model="some-owner/third")).status == "done"
+        assert await names(case) == {"some-owner/second", "some-owner/third"}
+
+
+async def test_earlier_revisions_of_the_store_go_for_a_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(tmp_path / "measured", monkeypatch) as case:
+        size = sum(map(len, case.files.values()))
+        rest = size - len(case.files["model.safetensors"])
+    disk = Disk(tmp_path / "data", FAR + RESERVE + rest + round(size * 1.5))
+    async with bench(tmp_path, monkeypatch, disk=disk) as case:
+        for number in range(2):
+            async with case.services.store.stage("upload", "m") as staging:
+                for name, data in case.files.items():
+                    await staging.write(name, data)
+                await staging.write("README.md", b"%d" % number)
+                await staging.publish()
+        case.hub.repos[TINY].claims["model.safetensors"] = FAR
+        task = await case.pull(case.make(max_size_gb=100_000), model=TINY)
+        assert (task.status, task.error) == ("done", None)
+        assert len(await case.services.store.models("upload")) == 1
+
+
+async def test_a_folder_elsewhere_must_have_room_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(tmp_path / "data", 2 * FAR)
+    async with bench(tmp_path, monkeypatch, disk=disk) as case:
+        case.hub.repos[TINY].claims["model.safetensors"] = FAR
+        source = case.make(max_size_gb=100_000, cache_dir=str(tmp_path / "elsewhere"))
+        task = await case.pull(source, model=TINY)
+        assert "The disk has no room for some-owner/tiny: 50000.0 GB" in str(task.error)
