@@ -33,9 +33,8 @@ class BackendLoader:
         self._engine = engine
         self._clock = clock
         self._threads = BoundedThreads(LOADS)
-        self._unloading = BoundedThreads(
-            UNLOADS
-        )  # or loads that hang would keep models from leaving
+        # Its own, or loads that hang would keep models from leaving.
+        self._unloading = BoundedThreads(UNLOADS)
 
     async def estimate(self, snapshot: Snapshot) -> Estimate:
         """What an earlier load of the same content measured here, else from the files.
