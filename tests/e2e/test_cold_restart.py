@@ -94,7 +94,7 @@ async def test_what_a_load_took_is_expected_of_the_next_one(tiny: Start) -> None
     async with tiny(backend) as running, client(running) as http:
         expected = await row_while_loading(backend, http)
         assert expected["bytes"] == MEASURED.weights
-        assert expected["load_seconds"] == learned["load_seconds"]
+        assert expected["load_seconds"] == pytest.approx(learned["load_seconds"], abs=1)
 
 
 async def finished(http: httpx.AsyncClient, answer: httpx.Response) -> dict[str, Any]:

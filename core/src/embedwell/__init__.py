@@ -60,6 +60,7 @@ from embedwell.interfaces.models import (
     Snapshot,
     Source,
     SourceSpec,
+    content_digest,
 )
 from embedwell.interfaces.plugins import Caller, Plugin, PluginSpec, RequestHead
 from embedwell.interfaces.routes import Mount, Reply, Request, Route
@@ -134,5 +135,6 @@ __all__ = [
     "Wait",
     "Wanted",
     "WorkerReplaced",
+    "content_digest",
     "hookimpl",
 ]

@@ -55,6 +55,16 @@ class EmbedwellError(Exception):
         self.retry_after = retry_after
 
 
+def bare(error: EmbedwellError) -> EmbedwellError:
+    """A copy without traceback, cause and context, whose frames would be kept with it.
+
+    Unlike copy.copy it calls no constructor, which may take other arguments than the base's.
+    """
+    copied = type(error).__new__(type(error), *error.args)
+    copied.__dict__.update(error.__dict__)
+    return copied
+
+
 class BadRequest(EmbedwellError):
     code = "BAD_REQUEST"
     kind = "bad_request"

@@ -46,7 +46,6 @@ def run(config: Config, plugins: Plugins) -> int:
     lock = _lock(data_dir)
     try:
         listener = _bind(config.server.host, config.server.port)
-        log.info("starting on port %d, data in %s", listener.getsockname()[1], data_dir)
         return asyncio.run(_serve(runtime, listener))
     finally:
         os.close(lock)
@@ -56,6 +55,7 @@ async def _serve(runtime: Runtime, listener: socket.socket) -> int:
     stop = _signals()
     host, port = listener.getsockname()[:2]
     async with runtime:
+        log.info("starting on port %d, data in %s", port, runtime.data_dir)
         app = create_app(runtime)
         close = asyncio.Event()
         serving = asyncio.create_task(_hypercorn(app, listener, close))

@@ -6,6 +6,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -239,7 +240,9 @@ def test_it_ends_in_the_middle_of_a_file_too(target: Path) -> None:
             yield b"x"
 
     with pytest.raises(FileNotFoundError):
-        archive._write_one(chunks(), target / "0", 1000, Files().free)
+        archive._write_one(
+            chunks(), target / "0", 1000, archive._target(target, Limits(), inf, Files().free)
+        )
     assert taken == [0, 1]
 
 

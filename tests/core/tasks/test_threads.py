@@ -3,6 +3,8 @@
 import asyncio
 import threading
 
+import pytest
+
 from embedwell.tasks.threads import BoundedThreads
 
 
@@ -35,3 +37,11 @@ async def test_errors_arrive() -> None:
 
     (result,) = await asyncio.gather(BoundedThreads(1).run(fail), return_exceptions=True)
     assert str(result) == "told"
+
+
+async def test_a_call_that_stops_an_iteration_is_a_failure_like_any_other() -> None:
+    def stop() -> None:
+        raise StopIteration
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await BoundedThreads(1).run(stop)

@@ -40,16 +40,6 @@ def explain(error: BaseException, tag: str) -> EmbedwellError:
     return ModelError(f"Model loading failed: {tag}")
 
 
-def bare(error: EmbedwellError) -> EmbedwellError:
-    """A copy without traceback, cause and context: those hold what the load's frames held.
-
-    Unlike copy.copy it calls no constructor, which may take other arguments than the base's.
-    """
-    copied = type(error).__new__(type(error), *error.args)
-    copied.__dict__.update(error.__dict__)
-    return copied
-
-
 def too_large(tag: str, need: Need, budget: int, ever: int) -> OutOfMemory:
     """The refusal of a model that does not fit with everything else gone."""
     wanted = (need.weights + need.peak) / 1e9

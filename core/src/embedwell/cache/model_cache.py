@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from embedwell.cache.asking import Asking
 from embedwell.cache.books import Books
 from embedwell.cache.leaving import Leaving
-from embedwell.cache.loading import Loader, bare
+from embedwell.cache.loading import Loader
 from embedwell.cache.naming import named
 from embedwell.cache.owner import Owner
 from embedwell.cache.resident import Lease, Resident
 from embedwell.cache.states import State
 from embedwell.cache.tally import Tally
-from embedwell.errors import Draining
+from embedwell.errors import Draining, bare
 from embedwell.interfaces.caches import CacheStrategy
 from embedwell.interfaces.encoders import DeviceMemory, Encoder
 from embedwell.interfaces.events import Event

@@ -7,10 +7,10 @@ from typing import Protocol
 
 from embedwell.cache import ledger
 from embedwell.cache.books import Books
-from embedwell.cache.loading import Loader, back_off, bare, explain
+from embedwell.cache.loading import Loader, back_off, explain
 from embedwell.cache.resident import Resident
 from embedwell.cache.states import State
-from embedwell.errors import Draining, EmbedwellError, OutOfMemory
+from embedwell.errors import Draining, EmbedwellError, OutOfMemory, bare
 from embedwell.interfaces.caches import Admit, Need
 from embedwell.interfaces.encoders import DeviceOutOfMemory, Encoder
 from embedwell.interfaces.events import Event, LoadFailed, ModelLoaded

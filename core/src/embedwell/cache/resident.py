@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Literal
 
-from embedwell.cache.loading import bare
 from embedwell.cache.states import LOADED, State, step
-from embedwell.errors import EmbedwellError
+from embedwell.errors import EmbedwellError, bare
 from embedwell.interfaces.caches import Entry, Need, Wanted
 from embedwell.interfaces.encoders import Encoder
 from embedwell.interfaces.models import Snapshot

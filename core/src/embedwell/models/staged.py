@@ -15,7 +15,6 @@ from embedwell.models.contents import Contents
 from embedwell.models.disk import Disk
 from embedwell.models.files import full_disk
 from embedwell.models.names import FileNames, stray
-from embedwell.models.room import RESERVE
 
 log = logging.getLogger("embedwell.models")
 
@@ -80,8 +79,8 @@ class StagedModel:
         self._check_open()
         if not self._archive.exists():
             raise InvalidModel("The archive is empty")
-        free = await self._run(self._budget)
-        await self._run(self._unpack, self._archive, self.path, within=within, only=only, free=free)
+        limits = {"share": self._share, "free": self._disk.files.free}
+        await self._run(self._unpack, self._archive, self.path, within=within, only=only, **limits)
         await self._run(self._disk.files.unlink, self._archive)
 
     async def publish(self, revision: str | None = None) -> Published:
@@ -108,14 +107,6 @@ class StagedModel:
         self._kept += size
         if self._kept > self._share:
             raise InsufficientStorage("The store is full (store.max_disk_gb): delete models")
-
-    def _budget(self) -> Callable[[Path], int]:
-        """Bytes that unpacking may still write, the store's share of the disk included."""
-        files, start = self._disk.files, self._disk.free()
-        if self._share == inf:
-            return files.free
-        most = RESERVE + int(self._share)
-        return lambda path: min(now := files.free(path), most - (start - now))
 
     def _check_open(self) -> None:
         if self._sealed:

@@ -1,11 +1,10 @@
 """A task from its start until it is forgotten."""
 
 import asyncio
-import copy
 import secrets
 from typing import Any
 
-from embedwell.errors import EmbedwellError, TaskNotFound
+from embedwell.errors import EmbedwellError, TaskNotFound, bare
 from embedwell.interfaces.tasks import Status, Task
 
 
@@ -60,7 +59,7 @@ class Record:
         if self.status == "cancelled":
             raise TaskNotFound(f"The task was cancelled: {self.kind} {self.key}")
         if self.failure is not None:
-            raise copy.copy(self.failure)  # bare: frames of those who raise it would stay
+            raise bare(self.failure)
         return self.value
 
     def seen(self) -> Task:

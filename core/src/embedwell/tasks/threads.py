@@ -18,5 +18,12 @@ class BoundedThreads:
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What it returns or raises; when cancelled, a call that has begun ends by itself."""
-        call = partial(function, *args, **kwargs)
+        call = partial(_called, partial(function, *args, **kwargs))
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+
+def _called(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except StopIteration as error:  # no future takes one: whoever waits would wait for ever
+        raise RuntimeError("a call in a thread raised StopIteration") from error

@@ -1,13 +1,12 @@
 """The model inside a distribution, from its record of files: no import, no hashing of weights."""
 
-import hashlib
 from base64 import urlsafe_b64decode
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
 
 from msgspec import Struct
 
-from embedwell import ModelKey, Snapshot, SourceError
+from embedwell import ModelKey, Snapshot, SourceError, content_digest
 
 SOURCE = "package"
 
@@ -16,7 +15,7 @@ class File(Struct, frozen=True):
     """A file of the model: its place below the model's folder, and its sha256 if recorded."""
 
     place: PurePosixPath
-    sha256: bytes | None
+    sha256: str | None
 
 
 def find(tag: str, name: str, fresh_for: float) -> Snapshot:
@@ -69,24 +68,20 @@ def _files(installed: Distribution, root: PurePosixPath) -> list[File]:
     ]
 
 
-def _sha256(mode: str, value: str) -> bytes | None:
+def _sha256(mode: str, value: str) -> str | None:
+    """In hexadecimal, as recorded by pip in base64."""
     if mode != "sha256":
         return None
     try:
-        return urlsafe_b64decode(value + "=" * (-len(value) % 4))
+        return urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex()
     except ValueError:
         return None
 
 
 def _digest(files: list[File]) -> str | None:
     """What `Snapshot.of_folder` computes from the files themselves."""
-    total = hashlib.sha256()
-    for file in sorted(files, key=lambda file: file.place):
-        if file.sha256 is None:
-            return None
-        total.update(f"{file.place.as_posix()}\0".encode())
-        total.update(file.sha256)
-    return total.hexdigest()
+    known = {file.place.as_posix(): file.sha256 for file in files if file.sha256 is not None}
+    return content_digest(known) if len(known) == len(files) else None
 
 
 def _hashed(folder: Path, tag: str, name: str, fresh_for: float) -> Snapshot:

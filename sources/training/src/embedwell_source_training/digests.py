@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from embedwell import content_digest
 from embedwell_source_training.content import Content, File
 from embedwell_source_training.whole import Signature, Unfinished
 
@@ -13,17 +14,13 @@ class Digests:
     """Called in threads; for the same files it agrees with `Snapshot.of_folder`."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Path, Signature], bytes] = {}
+        self._known: dict[tuple[Path, Signature], str] = {}
 
     def of(self, content: Content) -> str | None:
         """None while a file is not read yet."""
-        total = hashlib.sha256()
-        for file in content.files:
-            digest = self._known.get(_key(content, file))
-            if digest is None:
-                return None
-            total.update(f"{file.name}\0".encode() + digest)
-        return total.hexdigest()
+        found = {file.name: self._known.get(_key(content, file)) for file in content.files}
+        known = {name: digest for name, digest in found.items() if digest is not None}
+        return content_digest(known) if len(known) == len(found) else None
 
     def unread(self, content: Content) -> tuple[File, ...]:
         """The files that are still to be read."""
@@ -34,7 +31,7 @@ class Digests:
         path = content.folder / file.name
         try:
             with path.open("rb") as opened:
-                digest = hashlib.file_digest(opened, "sha256").digest()
+                digest = hashlib.file_digest(opened, "sha256").hexdigest()
             now = Signature.of(path.lstat())
         except FileNotFoundError:
             raise Unfinished(f"{file.name} is missing") from None
