@@ -110,7 +110,9 @@ async def whole(folder: Path, case: Case) -> list[Model]:
     assert found == {"other": [OTHER]}, folder
     assert held in (case.before, case.after), folder
     assert bench.staged() == []
-    assert bench.folders() == {digest(model) for model in [OTHER, *held]}
+    used = {digest(model) for model in [OTHER, *held]}
+    aside = [*folder.glob("names/*/*.bad")]  # what those named may still be mended
+    assert bench.folders() >= used if aside else bench.folders() == used
     await bench.publish("m", C)
     await bench.store.settled()
     assert (await bench.listed())["m"][0] == C
