@@ -51,6 +51,7 @@ async def ask(client: httpx.AsyncClient, texts: list[str]) -> Vectors:
     return np.stack([np.frombuffer(base64.b64decode(row["embedding"]), "<f4") for row in data])
 
 
+@pytest.mark.timeout(600)
 async def test_vectors_match_alone_and_among_thirty_two_clients(
     server: RunningServer, texts: list[str], expected: Vectors
 ) -> None:

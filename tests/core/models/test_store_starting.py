@@ -172,3 +172,16 @@ def _spoil(folder: Path, damage: str, model: dict[str, bytes] | None = None) -> 
             values = json.loads(pointer.read_bytes())
             values["revisions"][0]["digest"] = "../../x"
             pointer.write_text(json.dumps(values))
+
+
+async def test_publishing_it_again_mends_what_was_damaged(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    await bench.store.open()
+    await bench.publish("owner/m", A)
+    _spoil(tmp_path, "missing file")
+    again = Bench(tmp_path)
+    await again.store.open()
+    assert await again.listed() == {}
+    await again.publish("owner/m", A)
+    assert await again.listed() == {"owner/m": [A]}
+    assert again.staged() == []

@@ -22,6 +22,8 @@ from embedwell.models.pointers import Pointer
 from embedwell.models.room import RESERVE
 
 Key = tuple[str, str]  # source, name
+LARGEST = 10_000_000  # bytes of a pointer or a manifest; a thousand of the longest paths are 2
+UNREADABLE = (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError, UnicodeDecodeError)
 TRAINING = "training"  # is read, never written
 
 
@@ -68,11 +70,24 @@ class Disk:
         self.files.fsync(staged)
 
     def place(self, staged: Path, digest: str) -> None:
-        """Move a settled model to where it stays; where the same content is, that one stays."""
+        """Move a settled model to where it stays; where the same content is, whole, that stays."""
         target = self.models / digest
-        if not target.is_dir():
-            self.files.rename(staged, target)
-            self.files.fsync(self.models)
+        if self.complete(digest):
+            return
+        damaged = self.discard(target) if target.is_dir() else None
+        self.files.rename(staged, target)
+        self.files.fsync(self.models)
+        if damaged is not None:
+            self.erase(damaged)
+
+    def complete(self, digest: str) -> bool:
+        """Whether a model's files are there, each as large as it was."""
+        manifest = self.models / digest / "manifest.json"
+        try:
+            contents = msgspec.json.decode(manifest.read_bytes()[: LARGEST + 1], type=Contents)
+        except UNREADABLE:
+            return False
+        return contents.digest == digest and contents.intact(self.model(digest))
 
     def point(self, key: Key, pointer: Pointer | None) -> None:
         """Have the name point to this, for good; None: to nothing."""

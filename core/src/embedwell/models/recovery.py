@@ -11,15 +11,12 @@ import msgspec
 
 from embedwell.errors import ConfigurationError, Invalid
 from embedwell.models import tag
-from embedwell.models.contents import Contents
-from embedwell.models.disk import Disk, Key
-from embedwell.models.pointers import Pointer, Revision
+from embedwell.models.disk import LARGEST, UNREADABLE, Disk, Key
+from embedwell.models.pointers import Pointer
 
 log = logging.getLogger("embedwell.models")
 
 FORMAT = 1
-LARGEST = 10_000_000  # bytes of a pointer or a manifest; a thousand of the longest paths are 2
-_UNREADABLE = (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError, UnicodeDecodeError)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 ASIDE = ".bad"
 
@@ -122,7 +119,7 @@ def _survey(disk: Disk) -> tuple[dict[Key, Pointer], list[Damage]]:
         pointer = _read(path)
         if pointer is None or disk.pointer_path((source, pointer.name)) != path:
             damaged.append(Damage(path, "it is not readable"))
-        elif not _complete(disk, pointer.current):
+        elif not disk.complete(pointer.current.digest):
             damaged.append(Damage(path, "the model's files are not what they were"))
         else:
             pointers[source, pointer.name] = pointer
@@ -147,27 +144,18 @@ def _repaired(disk: Disk, key: Key, pointer: Pointer) -> Pointer:
 def _without_damage(disk: Disk, pointer: Pointer) -> Pointer:
     """`pointer` without the previous revisions that are not whole any more."""
     current, *previous = pointer.revisions
-    return Pointer(pointer.name, (current, *(r for r in previous if _complete(disk, r))))
+    return Pointer(pointer.name, (current, *(r for r in previous if disk.complete(r.digest))))
 
 
 def _read(path: Path) -> Pointer | None:
     try:
         pointer = msgspec.json.decode(path.read_bytes()[: LARGEST + 1], type=Pointer)
         ref = tag.parse(pointer.name)
-    except (*_UNREADABLE, Invalid):
+    except (*UNREADABLE, Invalid):
         return None
     digests = (kept.digest for kept in pointer.revisions)
     fine = ref.name == pointer.name and all(map(_DIGEST.fullmatch, digests))
     return pointer if fine and pointer.revisions else None
-
-
-def _complete(disk: Disk, kept: Revision) -> bool:
-    manifest = disk.models / kept.digest / "manifest.json"
-    try:
-        contents = msgspec.json.decode(manifest.read_bytes()[: LARGEST + 1], type=Contents)
-    except _UNREADABLE:
-        return False
-    return contents.digest == kept.digest and contents.intact(disk.model(kept.digest))
 
 
 def _put_aside(disk: Disk, path: Path, why: str) -> None:
