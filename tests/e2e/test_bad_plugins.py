@@ -96,10 +96,8 @@ async def unharmed(client: httpx.AsyncClient) -> None:
 
 
 def said(caplog: pytest.LogCaptureFixture, what: str) -> bool:
-    return any(
-        what in record.getMessage() and record.levelno >= logging.WARNING
-        for record in caplog.records
-    )
+    loud = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    return any(what in record.getMessage() for record in loud)
 
 
 @pytest.mark.parametrize("blocking", [False, True], ids=["async", "thread"])
@@ -200,9 +198,9 @@ async def test_threads_that_never_return_are_its_own(serve: Serve, never: thread
             never.wait()
 
     async with serve(Hangs, resolve_timeout=0.5) as client:
-        why = "Source bad took longer than 0.5 s to resolve theirs-{}"
-        models = range(THREADS + 4)
-        await asyncio.gather(*[refused(client, why.format(i), f"theirs-{i}") for i in models])
+        why = "Source bad took longer than 0.5 s to resolve "
+        models = [f"theirs-{i}" for i in range(THREADS + 4)]
+        await asyncio.gather(*[refused(client, why + model, model) for model in models])
         await unharmed(client)
         never.set()
 

@@ -230,10 +230,10 @@ async def test_an_encoder_that_returns_nonsense_fails_who_asked(bench: Bench) ->
 
 async def test_work_that_would_be_late_is_refused(bench: Bench) -> None:
     slow = Room(10**9, seconds=10)
-    with slow.enter("a", 900, tokens_per_second=100):
-        with slow.enter("b", 100, tokens_per_second=100):
+    with slow.enter("a", 9_000, tokens_per_second=1_000):
+        with slow.enter("b", 1_000, tokens_per_second=1_000):
             pass
-        with pytest.raises(Overloaded), slow.enter("b", 101, tokens_per_second=100):
+        with pytest.raises(Overloaded), slow.enter("b", 1_001, tokens_per_second=1_000):
             pass
 
 
@@ -332,3 +332,11 @@ def test_any_mix_of_requests_gets_its_own_rows_in_order(
         await bench.batcher.aclose()
 
     asyncio.run(scenario())
+
+
+async def test_a_rate_seen_in_one_small_batch_refuses_nobody(bench: Bench) -> None:
+    slow = Room(10**9, seconds=10)
+    with slow.enter("a", 186, tokens_per_second=3), slow.enter("b", 186, tokens_per_second=3):
+        more = slow.enter("c", 4_000, tokens_per_second=3)
+        with pytest.raises(Overloaded), more:
+            pass

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 
 from embedwell.errors import Overloaded
 
+LEAST = 4_096  # tokens that are always taken: the rate may come from one small, slow batch
 MODEL_SHARE = 0.8  # of the room: one busy model cannot lock the others out
 
 
@@ -31,7 +33,8 @@ class Room:
         held = self._models.get(model, 0)
         too_many = self._total + tokens > self._limit
         too_many_of_one = held + tokens > self._limit * MODEL_SHARE
-        too_slow = self._total + tokens > tokens_per_second * self._seconds > 0
+        in_time = max(LEAST, tokens_per_second * self._seconds) if tokens_per_second else inf
+        too_slow = self._total + tokens > in_time
         if (self._total and (too_many or too_slow)) or (held and too_many_of_one):
             raise Overloaded(  # an operator's remedy is batching.max_queued_tokens
                 f"Too much work is queued: {self._total} tokens wait, this request adds {tokens}",
