@@ -23,7 +23,7 @@ from embedwell.testing.server import RunningServer, running_server
 from tests.e2e.conftest import Start, config
 from tests.e2e.minilm import MINILM, model_files, same, vectors
 from tests.faults.restarts import server
-from tests.sources.hub import Hub, contents
+from tests.sources.hub import Hub, bare_user, contents
 
 MEASURED = Need(9_000, 900)  # more than the files say, and less than twice as much
 SETTINGS = """
@@ -43,9 +43,7 @@ endpoint = "{url}"
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    monkeypatch.setenv("HOME", str(tmp_path / "user"))
-    for name in ("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+    bare_user(monkeypatch, tmp_path / "user")
     made = Hub()
     yield made
     made.close()

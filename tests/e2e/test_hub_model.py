@@ -16,11 +16,10 @@ from embedwell.testing import FakeBackend, make_model_folder
 from embedwell.testing.server import running_server
 from tests.e2e.conftest import config
 from tests.e2e.minilm import MINILM, model_files, same, vectors
-from tests.sources.hub import COMMIT, Hub, contents
+from tests.sources.hub import COMMIT, Hub, bare_user, contents
 
 TAG = "acme/minilm"
 WEIGHTS = "model.safetensors"
-VARIABLES = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN")
 Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
@@ -36,9 +35,7 @@ def tiny_files(tmp_path: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def hub(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    monkeypatch.setenv("HOME", str(tmp_path / "user"))
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
+    bare_user(monkeypatch, tmp_path / "user")
     made = Hub()
     made.add(TAG, files)
     yield made

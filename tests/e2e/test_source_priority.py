@@ -15,7 +15,7 @@ from embedwell.testing.server import RunningServer, running_server
 from tests.core.models.archives import pack_folder
 from tests.e2e.conftest import config
 from tests.sources.github_server import GitHub, github
-from tests.sources.hub import Hub, contents
+from tests.sources.hub import Hub, bare_user, contents
 
 TAG = "acme/encoder"
 WIDTHS = {"upload": 8, "training": 16, "github": 24, "huggingface": 32}
@@ -32,9 +32,7 @@ def folders(tmp_path: Path) -> dict[str, Path]:
 
 @pytest.fixture
 def hub(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    monkeypatch.setenv("HOME", str(tmp_path / "user"))
-    for name in ("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+    bare_user(monkeypatch, tmp_path / "user")
     made = Hub()
     made.add(TAG, contents(folders["huggingface"]))
     yield made

@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import pytest
 
 LARGE = 2_000  # files from this size on are LFS, addressed by sha256
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -239,3 +242,11 @@ def store(cache: Path, name: str, files: dict[str, bytes], commit: str = COMMIT)
     (folder / "refs").mkdir(exist_ok=True)
     (folder / "refs" / "main").write_text(commit)
     return folder / "snapshots" / commit
+
+
+def bare_user(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """A user without a cache, a token or switches."""
+    for name in list(os.environ):
+        if name.startswith(("HF_", "HUGGING", "TRANSFORMERS_", "XDG_CACHE")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))

@@ -1,7 +1,6 @@
 """A source beside the little Hub, driven as the server does."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ from embedwell.tasks.runner import TaskRunner
 from embedwell.testing import FakeClock, make_model_folder, make_services
 from embedwell_source_huggingface.config import Config
 from embedwell_source_huggingface.source import HubSource
-from tests.sources.hub import Hub, contents
+from tests.sources.hub import Hub, bare_user, contents
 
 TINY = "some-owner/tiny"
 REF = ModelRef(TINY)
@@ -95,10 +94,7 @@ async def bench(
     disk: Files | None = None,
 ) -> AsyncIterator[Bench]:
     """With a user who has no cache, no token and no switches."""
-    for name in list(os.environ):
-        if name.startswith(("HF_", "HUGGING", "TRANSFORMERS_", "XDG_CACHE")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    bare_user(monkeypatch, tmp_path / "user")
     made = Bench(tmp_path, store, disk)
     try:
         yield made

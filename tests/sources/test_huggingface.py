@@ -19,7 +19,7 @@ from embedwell.testing.contracts import SourceCase
 from embedwell_source_huggingface.config import Config
 from embedwell_source_huggingface.plugin import register_sources
 from embedwell_source_huggingface.source import HubSource
-from tests.sources.hub import COMMIT, Hub, contents, store
+from tests.sources.hub import COMMIT, Hub, bare_user, contents, store
 
 TINY = "some-owner/tiny"
 REF = ModelRef(TINY)
@@ -32,11 +32,7 @@ WANTED = {
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user without a cache, a token or switches."""
-    for name in list(os.environ):
-        if name.startswith(("HF_", "HUGGING", "TRANSFORMERS_", "XDG_CACHE")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    bare_user(monkeypatch, tmp_path / "user")
 
 
 @pytest.fixture

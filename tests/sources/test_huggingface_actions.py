@@ -1,6 +1,5 @@
 """Downloads ahead of use, branches that move, and models of the Hub that are deleted."""
 
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -28,7 +27,7 @@ from embedwell.tasks.runner import TaskRunner
 from embedwell.testing import FakeClock, make_model_folder, make_services
 from embedwell_source_huggingface.config import Config
 from embedwell_source_huggingface.source import HubSource
-from tests.sources.hub import COMMIT, Hub, contents
+from tests.sources.hub import COMMIT, Hub, bare_user, contents
 
 TINY = "some-owner/tiny"
 REF = ModelRef(TINY)
@@ -38,10 +37,7 @@ Make = Callable[..., HubSource]
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith(("HF_", "HUGGING", "TRANSFORMERS_", "XDG_CACHE")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    bare_user(monkeypatch, tmp_path / "user")
 
 
 @pytest.fixture

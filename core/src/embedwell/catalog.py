@@ -24,7 +24,7 @@ from embedwell.models.store import ModelStore
 from embedwell.tasks.runner import TaskRunner
 from embedwell.tasks.threads import BoundedThreads
 
-THREADS = 8
+THREADS = 8  # for tokenising and files, and for each source; each device has its own
 
 
 def build_sources(

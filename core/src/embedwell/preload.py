@@ -3,9 +3,9 @@
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 
 from embedwell.cache.model_cache import ModelCache
-from embedwell.cache.naming import named
 from embedwell.cache.states import State
 from embedwell.errors import EmbedwellError, ModelError, ModelNotFound, SourceError
 from embedwell.interfaces.models import ModelRef, Progress
@@ -55,17 +55,20 @@ class Preloader:
         return "queued"
 
     def _ready(self, ref: ModelRef) -> bool:
-        wanted = [self._registry.canonical(ref)]
+        wanted = self._registry.canonical(ref)
         residents = self._cache.residents()
-        return any(r.state is State.READY and named(r.snapshot.key, wanted) for r in residents)
+        return any(r.state is State.READY and wanted.names(r.snapshot.key) for r in residents)
 
     async def most_used(self, tags: Sequence[str]) -> Sequence[ModelRef]:
         """Those of these that are at hand: nothing is downloaded because it once was in use."""
         local = {listed.snapshot.key.name for listed in await self._registry.models()}
         return [ModelRef(tag) for tag in tags if tag in local]
 
-    async def wish(self, tag: str) -> None:
-        """Load what is at hand of this name; raises ModelNotFound."""
+    def wish(self, tag: str) -> None:
+        """Load what is at hand of this name, if anything is."""
+        self._tasks.start("wish", tag, partial(self._wished, tag))
+
+    async def _wished(self, tag: str, progress: Progress) -> None:
         key = (await self._registry.describe(ModelRef(tag))).snapshot.key
         self.start([ModelRef(key.name, key.revision, key.source)])
 

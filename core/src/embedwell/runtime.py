@@ -15,7 +15,7 @@ from embedwell import journal, report
 from embedwell.batching.batcher import Batcher
 from embedwell.cache.model_cache import ModelCache
 from embedwell.cache.naming import named
-from embedwell.catalog import build_sources, make_store
+from embedwell.catalog import THREADS, build_sources, make_store
 from embedwell.config.durations import seconds
 from embedwell.config.schema import Config, Server
 from embedwell.embedder import RequestPath
@@ -23,7 +23,7 @@ from embedwell.events import Events
 from embedwell.interfaces.caches import CacheStrategy
 from embedwell.interfaces.encoders import Backend
 from embedwell.interfaces.events import Embedded, Event
-from embedwell.interfaces.models import ModelKey, ModelRef, Progress
+from embedwell.interfaces.models import ModelKey, ModelRef
 from embedwell.interfaces.plugins import Plugin
 from embedwell.interfaces.routes import Mount, Route
 from embedwell.interfaces.services import BaseServices, Listed, Services
@@ -53,7 +53,6 @@ from embedwell.tasks.threads import BoundedThreads
 from embedwell.tokenization.tokenizers import Tokenizers
 from embedwell.warmup import Warmup
 
-THREADS = 8  # for tokenising and files, and for each source; each device has its own
 MOST_USED = 100  # models that a preload without names tries
 
 
@@ -244,11 +243,7 @@ class Runtime:
         return named(key, map(self.registry.canonical, self._settled.pinned))
 
     def _wish(self, tag: str) -> None:
-        run = partial(self._wished, tag)
-        self.tasks.start("wish", tag, run)
-
-    async def _wished(self, tag: str, progress: Progress) -> None:
-        await self.preloader.wish(tag)
+        self.preloader.wish(tag)  # which is made after the cache
 
     def observe(self, name: str, observer: Callable[[Event], None]) -> None:
         """Call it for every event from now on, on the loop."""
@@ -294,7 +289,7 @@ class Runtime:
     async def preload(
         self, refs: Sequence[ModelRef] | None, most: int | None
     ) -> tuple[Task, Sequence[Warming]]:
-        """Raises SourceError; `refs` None takes the most used models."""
+        """Starts it; `refs` None takes the most used models that are at hand."""
         if refs is None:
             refs = await self.preloader.most_used(self.counters.most_used(MOST_USED))
         return await self.preloader.ask(refs, most)

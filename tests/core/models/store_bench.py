@@ -1,7 +1,8 @@
 """A store with models of a few bytes, and what its folder must always look like."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -14,6 +15,7 @@ from embedwell.models.archive import unpack
 from embedwell.models.files import Files
 from embedwell.models.holds import Holds
 from embedwell.models.store import ModelStore
+from embedwell.tasks.threads import BoundedThreads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -112,3 +114,13 @@ def digest(model: Model) -> str:
 
 def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+@asynccontextmanager
+async def open_bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """With real threads; nothing may be left in staging at the end."""
+    made = Bench(tmp_path / "data", threads=BoundedThreads(2))
+    await made.store.open()
+    yield made
+    await made.store.aclose()
+    assert made.staged() == []

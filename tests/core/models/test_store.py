@@ -15,19 +15,15 @@ from embedwell.errors import (
     ModelNotFound,
 )
 from embedwell.interfaces.models import ModelKey, ModelRef
-from embedwell.tasks.threads import BoundedThreads
-from tests.core.models.store_bench import A, B, Bench, contents, digest, names_in
+from tests.core.models.store_bench import A, B, Bench, contents, digest, names_in, open_bench
 
 REF = ModelRef("m")
 
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    made = Bench(tmp_path / "data", threads=BoundedThreads(2))
-    await made.store.open()
-    yield made
-    await made.store.aclose()
-    assert made.staged() == []
+    async with open_bench(tmp_path) as made:
+        yield made
 
 
 class TestPublishing:

@@ -11,18 +11,15 @@ import pytest
 from embedwell.interfaces.models import ModelRef
 from embedwell.models.contents import Abandoned, measure
 from embedwell.tasks.threads import BoundedThreads
-from tests.core.models.store_bench import A, B, Bench, C, Quick
+from tests.core.models.store_bench import A, B, Bench, C, Quick, open_bench
 
 REF = ModelRef("m")
 
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    made = Bench(tmp_path / "data", threads=BoundedThreads(2))
-    await made.store.open()
-    yield made
-    await made.store.aclose()
-    assert made.staged() == []
+    async with open_bench(tmp_path) as made:
+        yield made
 
 
 class TestClientsThatLeave:

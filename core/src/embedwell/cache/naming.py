@@ -6,10 +6,5 @@ from embedwell.interfaces.models import ModelKey, ModelRef
 
 
 def named(key: ModelKey, refs: Iterable[ModelRef]) -> bool:
-    """Whether one of these is a name of this model; no revision, or no source, means any."""
-    return any(
-        ref.name == key.name
-        and ref.revision in (None, key.revision)
-        and ref.source in (None, key.source)
-        for ref in refs
-    )
+    """Whether one of these is a name of this model."""
+    return any(ref.names(key) for ref in refs)

@@ -78,7 +78,7 @@ class Core(Protocol):
     async def preload(
         self, refs: Sequence[ModelRef] | None, most: int | None
     ) -> tuple[Task, Sequence[Warming]]:
-        """Starts it; raises SourceError. `refs` None takes the most used models."""
+        """Starts it; `refs` None takes the most used models that are at hand."""
 
     def cache_status(self) -> CacheStatus: ...
 

@@ -29,6 +29,14 @@ class ModelRef(Struct, frozen=True):
         suffix = f"@{self.revision}" if self.revision else ""
         return f"{prefix}{self.name}{suffix}"
 
+    def names(self, key: "ModelKey") -> bool:
+        """Whether it means this model; without a revision, or a source, any will do."""
+        return (
+            self.name == key.name
+            and self.revision in (None, key.revision)
+            and self.source in (None, key.source)
+        )
+
 
 class ModelKey(Struct, frozen=True):
     """Which model it is, immutably: the revision is a commit or a content digest."""

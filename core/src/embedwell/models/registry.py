@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, nullcontext
 from typing import NamedTuple
 
+from msgspec import structs
+
 from embedwell.config.schema import Sources
 from embedwell.errors import ModelNotFound, ReadOnly
 from embedwell.interfaces.models import ModelKey, ModelRef, Snapshot, Source
@@ -27,9 +29,7 @@ class _Row(NamedTuple):
     snapshot: Snapshot
 
     def fits(self, ref: ModelRef) -> bool:
-        key = self.snapshot.key
-        served = ref.source in (None, self.source) and ref.revision in (None, key.revision)
-        return served and key.name == ref.name
+        return ref.names(structs.replace(self.snapshot.key, source=self.source))
 
 
 class SourceRegistry:
