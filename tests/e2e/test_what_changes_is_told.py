@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,20 @@ from typing import Any
 import httpx
 import pytest
 
-from embedwell import EmbedwellError
+from embedwell import (
+    EmbedwellError,
+    InvalidModel,
+    ModelRef,
+    Source,
+    SourceError,
+    SourceSpec,
+    hookimpl,
+)
 from embedwell.config.schema import Store
 from embedwell.testing import FakeBackend, make_model_folder
-from embedwell.testing.server import RunningServer
+from embedwell.testing.server import RunningServer, running_server
 from tests.core.models.archives import pack_folder
-from tests.e2e.conftest import Start
+from tests.e2e.conftest import Nothing, Start, TinyModels, config
 
 
 def client(server: RunningServer) -> httpx.AsyncClient:
@@ -134,3 +143,40 @@ async def test_the_log_has_a_line_for_what_changed_and_for_what_was_refused(
         assert any(words in line for line in lines), words
     assert any("NOT_FOUND" in line and "404" in line for line in lines)
     assert not any("/health" in line for line in lines), "probes come every few seconds"
+
+
+class Refusing:
+    """A plugin whose source has `bad`, and cannot give it."""
+
+    def __init__(self, error: EmbedwellError) -> None:
+        self.error = error
+
+    @hookimpl
+    def register_sources(self) -> Sequence[SourceSpec[Any]]:
+        error = self.error
+
+        class Refuses(Source):
+            async def resolve(self, ref: ModelRef) -> None:
+                if ref.name == "bad":
+                    raise error
+
+        spec = SourceSpec(name="bad", summary="", priority=900, config=Nothing, build=Refuses)
+        return [spec]
+
+
+@pytest.mark.parametrize("error", [SourceError("broken"), InvalidModel("too large")])
+async def test_one_model_that_cannot_be_had_keeps_no_other_from_loading(
+    tmp_path: Path, error: EmbedwellError
+) -> None:
+    backend = FakeBackend()
+    make_model_folder(tmp_path / "models" / "tiny")
+    modules = [TinyModels(tmp_path / "models"), Refusing(error)]
+    async with (
+        running_server(config(tmp_path), modules=modules, backend=backend) as server,
+        client(server) as http,
+    ):
+        answer = await http.post("/embeddings/preload", json={"models": ["bad", "tiny"]})
+        assert [row["status"] for row in answer.json()["models"]] == ["queued", "queued"]
+        with pytest.raises(EmbedwellError, match="Not loaded: bad: "):
+            await server.runtime.tasks.result(answer.json()["task"]["id"])
+        assert backend.loads == ["tiny"]

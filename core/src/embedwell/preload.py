@@ -7,7 +7,7 @@ from functools import partial
 
 from embedwell.cache.model_cache import ModelCache
 from embedwell.cache.states import State
-from embedwell.errors import EmbedwellError, ModelError, ModelNotFound, SourceError
+from embedwell.errors import EmbedwellError, ModelError, ModelNotFound
 from embedwell.interfaces.models import ModelRef, Progress
 from embedwell.interfaces.status import Warming, WarmingStatus
 from embedwell.interfaces.tasks import Task, Tasks
@@ -50,8 +50,8 @@ class Preloader:
                 await self._registry.find(ref)
             except ModelNotFound:
                 return "not_found"
-            except SourceError:
-                pass  # the task will say
+            except EmbedwellError:
+                pass  # one that cannot be had keeps no other from loading: the task will say
         return "queued"
 
     def _ready(self, ref: ModelRef) -> bool:
