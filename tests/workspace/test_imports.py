@@ -12,9 +12,9 @@ PACKAGE = ROOT / "core" / "src" / "embedwell"
 HALLS = {"errors", "interfaces", "config"}
 ROOMS = {
     "models", "tokenization", "cache", "batching", "engine", "tasks", "state", "http", "events",
-    "loader",
+    "loader", "bench",
 }  # fmt: skip
-INSIDE = HALLS | ROOMS - {"http"}
+INSIDE = HALLS | ROOMS - {"http", "bench"}
 PARTS = {"embedder", "journal", "report", "loads", "preload", "warmup", "catalog"}
 ALLOWED: dict[str, set[str]] = {
     **dict.fromkeys(HALLS, HALLS),

@@ -1,0 +1,1 @@
+"""Measures servers that speak OpenAI's embeddings API, from outside, one beside the other."""
