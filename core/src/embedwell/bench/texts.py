@@ -14,6 +14,7 @@ from embedwell.errors import Invalid
 
 SHORTEST, LONGEST = 3, 120  # words of a generated text
 SKEW = (0.9, 2.7)  # of a beta distribution: a mean of about 43 WordPiece tokens
+UNLIKELY = 80  # characters; longer ones do not come twice, and millions need not be remembered
 LARGEST_FILE = 256_000_000  # bytes
 KINDS = (".txt", ".jsonl", ".csv", ".tsv")
 
@@ -39,7 +40,9 @@ def endless(seed: int = 0) -> Iterator[str]:
     seen: set[str] = set()
     while True:
         text = _text(random)
-        if text not in seen:
+        if len(text) > UNLIKELY:
+            yield text
+        elif text not in seen:
             seen.add(text)
             yield text
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from embedwell import __version__
+from embedwell.cli import bench_options
 from embedwell.cli.output import complain
 from embedwell.errors import ConfigurationError, EmbedwellError, PluginError
 
@@ -20,6 +21,7 @@ examples:
   embedwell pull sentence-transformers/all-MiniLM-L6-v2    have a running server download it
   embedwell pull github:owner/repo@v1 --subfolder models/small --name owner/small
   embedwell ps --url http://gpu1:8000              what a server has loaded
+  embedwell bench http://localhost:8000/v1         how fast a server is, of any make
 
 Every setting can come from the environment: EMBEDWELL_SERVER__PORT=8123.
 pull, rm and ps ask a running server: --url, else EMBEDWELL_URL, else this machine at server.port;
@@ -48,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     for command in (serve, models, check):
         command.add_argument("--data-dir", help="where the server keeps its files (default data)")
     _add_remote(commands)
+    bench_options.add(commands)
     return root
 
 
@@ -118,6 +121,8 @@ def _run(arguments: argparse.Namespace) -> int:
         from embedwell.cli.plugins import run
     elif arguments.command in ("pull", "rm", "ps"):
         return _run_remote(arguments)
+    elif arguments.command == "bench":
+        from embedwell.cli.bench import run
     else:
         from embedwell.cli.check_config import run
     return run(arguments)
