@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -94,13 +95,17 @@ class Connection(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def serving(behaviour: Behaviour = right, port: int = 0) -> AsyncIterator[Seen]:
+async def serving(
+    behaviour: Behaviour = right, secure: ssl.SSLContext | None = None
+) -> AsyncIterator[Seen]:
     """Listens while the block runs; what was asked is in the lists."""
     seen = Seen("", 0, [], [], [])
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(behaviour, seen), "127.0.0.1", port)
+    server = await loop.create_server(
+        lambda: Connection(behaviour, seen), "127.0.0.1", 0, ssl=secure
+    )
     seen.port = server.sockets[0].getsockname()[1]
-    seen.url = f"http://127.0.0.1:{seen.port}"
+    seen.url = f"http{'s' if secure else ''}://127.0.0.1:{seen.port}"
     try:
         yield seen
     finally:

@@ -1,12 +1,17 @@
 """A connection that asks again when it has its answer, without a task or a future for each."""
 
 import asyncio
+import os
+import re
 import ssl
 from time import monotonic_ns
 from typing import Protocol, cast
 
 from embedwell.bench.framing import Answer, Garbled
 from embedwell.bench.target import Target
+
+ERRNO = re.compile(r"\[Errno (\d+)\]")
+FAILED = 0.1  # seconds until a connection that failed is tried again
 
 
 class Asker(Protocol):
@@ -23,13 +28,13 @@ class Asker(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """`stopped` is done when there is nothing more to ask, or the connection is of no more use:
-    true where that is the server's ordinary way, false after a failure.
+    """`stopped` is done when there is nothing more to ask, or the connection is of no more use; it
+    has the seconds that the next connection should wait.
     """
 
     def __init__(self, asker: Asker, slot: int, patience: float) -> None:
         self._loop = asyncio.get_running_loop()
-        self.stopped: asyncio.Future[bool] = self._loop.create_future()
+        self.stopped: asyncio.Future[float] = self._loop.create_future()
         self._asker, self._slot, self._patience = asker, slot, patience
         self._answer = Answer()
         self._begun = 0  # 0 where no answer is awaited
@@ -53,7 +58,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail("connection reset" if exc else "connection closed before the answer")
 
-    def stop(self, well: bool = True) -> None:
+    def stop(self, pause: float = 0.0) -> None:
         """Closes at once; what is awaited is not reported."""
         self._begun = 0
         if self._timer is not None:
@@ -61,10 +66,10 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         if not self.stopped.done():
-            self.stopped.set_result(well)
+            self.stopped.set_result(pause)
 
     def _ask(self) -> None:
-        request = None if self.stopped.done() else self._asker.take()
+        request = self._asker.take()
         if request is None or self._transport is None:
             self.stop()
             return
@@ -75,27 +80,25 @@ class Connection(asyncio.Protocol):
     def _answered(self, answer: Answer) -> None:
         begun, self._begun = self._begun, 0
         self._asker.answered(self._slot, begun, monotonic_ns(), answer)
-        if answer.closes:
+        if answer.status == 429:
+            self.stop(answer.pause)
+        elif answer.closes:
             self.stop()
-        elif answer.status == 429:
-            self._loop.call_later(answer.pause, self._ask)
         else:
             self._ask()
 
     def _fail(self, kind: str) -> None:
         begun = self._begun
-        self.stop(well=not begun)
+        self.stop(FAILED)
         if begun:
             self._asker.failed(self._slot, begun, kind)
 
     def _look(self) -> None:
-        left = self._begun + round(self._patience * 1e9) - monotonic_ns() if self._begun else None
-        if left is not None and left <= 0:
+        left = self._patience - (monotonic_ns() - self._begun) / 1e9
+        if left <= 0:
             self._fail("timeout")
-            return
-        # One timer per connection, set anew when it fires, costs nothing per request.
-        wait = self._patience if left is None else left / 1e9
-        self._timer = self._loop.call_later(wait, self._look)
+        else:  # one timer per connection, set anew when it fires, costs nothing per request
+            self._timer = self._loop.call_later(left, self._look)
 
 
 async def connect(to: Target, asker: Asker, slot: int, patience: float) -> Connection | None:
@@ -118,4 +121,7 @@ async def connect(to: Target, asker: Asker, slot: int, patience: float) -> Conne
 
 
 def _reason(error: Exception) -> str:
+    number = ERRNO.search(str(error))  # asyncio's own text has addresses, and one number for each
+    if number:
+        return os.strerror(int(number[1]))
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

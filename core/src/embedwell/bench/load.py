@@ -1,12 +1,11 @@
 """A closed loop: so many connections, each with one request in flight."""
 
 import asyncio
+from contextlib import suppress
 
-from embedwell.bench.connection import Asker, connect
+from embedwell.bench.connection import FAILED, Asker, connect
 from embedwell.bench.target import Target
 from embedwell.bench.window import Seen, Window
-
-PAUSE = 0.1  # seconds until a connection that failed is tried again
 
 
 async def load(to: Target, window: Window, connections: int, patience: float) -> Seen:
@@ -18,16 +17,17 @@ async def load(to: Target, window: Window, connections: int, patience: float) ->
 
 
 async def _slot(to: Target, window: Window, slot: int, patience: float) -> None:
-    while not window.closed:
-        if not await busy(to, window, slot, patience):
-            await asyncio.sleep(PAUSE)
+    while not window.over.is_set():
+        pause = await busy(to, window, slot, patience)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(window.over.wait(), pause)
 
 
-async def busy(to: Target, asker: Asker, slot: int, patience: float) -> bool:
-    """One connection from its opening until it is of no more use; whether it ended well."""
+async def busy(to: Target, asker: Asker, slot: int, patience: float) -> float:
+    """One connection, until it is of no more use; the seconds that the next should wait."""
     connection = await connect(to, asker, slot, patience)
     if connection is None:
-        return False
+        return FAILED
     try:
         return await connection.stopped
     finally:

@@ -44,13 +44,10 @@ class Window:
         self._room = SAMPLE_BYTES
         self._cpu = 0
         self.seen = Seen()
+        self.over = asyncio.Event()
 
     def take(self) -> bytes | None:
-        return None if self.closed else self._take()
-
-    @property
-    def closed(self) -> bool:
-        return self.seen.closed > 0
+        return None if self.over.is_set() else self._take()
 
     def answered(self, slot: int, begun: int, ended: int, answer: Answer) -> None:
         if self._unsettled:
@@ -78,6 +75,7 @@ class Window:
     def _close(self) -> None:
         self.seen.closed = monotonic_ns()
         self.seen.cpu = process_time_ns() - self._cpu
+        self.over.set()
 
     def _keep(self, begun: int, ended: int, body: bytes) -> None:
         seen = self.seen
