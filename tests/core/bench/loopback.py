@@ -31,6 +31,7 @@ class Seen(Struct):
     heads: list[bytes]
     bodies: list[dict[str, Any]]
     connections: list[asyncio.BaseTransport]
+    lost: list[asyncio.Future[None]]
 
 
 def answer(status: int, body: bytes, *fields: str) -> bytes:
@@ -71,6 +72,11 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.seen.connections.append(transport)
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.seen.lost.append(self.lost)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         self.waiting += data
@@ -99,7 +105,7 @@ async def serving(
     behaviour: Behaviour = right, secure: ssl.SSLContext | None = None
 ) -> AsyncIterator[Seen]:
     """Listens while the block runs; what was asked is in the lists."""
-    seen = Seen("", 0, [], [], [])
+    seen = Seen("", 0, [], [], [], [])
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         lambda: Connection(behaviour, seen), "127.0.0.1", 0, ssl=secure

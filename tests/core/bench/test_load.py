@@ -110,16 +110,11 @@ async def test_a_load_that_is_cancelled_leaves_no_connection() -> None:
         return Reply(b"")
 
     async with serving(silent) as server:
-        running = asyncio.create_task(seen_at(server.url))
+        running = asyncio.create_task(seen_at(server.url, patience=3_600.0))
         await reached.wait()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        await asyncio.gather(*(closed(transport) for transport in server.connections))
-
-
-async def closed(transport: asyncio.BaseTransport) -> None:
-    while not transport.is_closing():
-        await asyncio.sleep(0)
+        await asyncio.gather(*server.lost)
 
 
 @pytest.mark.system

@@ -1,6 +1,8 @@
 """Requests: what they ask, and that their texts are used once."""
 
 import json
+from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -61,9 +63,23 @@ def test_repeats_are_numbered_on_demand() -> None:
 
 def test_what_is_prepared_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supplies, "MOST_BYTES", 1_000)
-    one = supply(Listed(["x" * 300], unique=True))
-    one.prepare(1_000_000)
-    assert [asked(one.take())["input"][-301:-299] for _ in range(9)][-1] == " x"
+    texts = Counting()
+    one = supply(texts)
+    one.prepare(1_000)
+    assert 0 < texts.taken < 10
+    one.prepare(1_000)
+    assert texts.taken < 10, "what waits already counts"
+    assert [asked(one.take())["input"] for _ in range(20)] == [str(n) for n in range(20)]
+
+
+class Counting:
+    distinct: int | None = None
+    taken = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for number in count():
+            self.taken += 1
+            yield str(number)
 
 
 @pytest.mark.parametrize(

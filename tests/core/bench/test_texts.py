@@ -4,15 +4,22 @@ from pathlib import Path
 
 import pytest
 
+from embedwell.bench import texts
 from embedwell.bench.texts import LONGEST, SHORTEST, generated, read
 from embedwell.errors import Invalid
 
 
 def test_generated_texts_are_distinct_and_the_same_again() -> None:
-    texts = generated(20_000)
-    assert len(set(texts)) == 20_000
-    assert generated(50) == texts[:50]
-    assert generated(50, seed=1) != texts[:50]
+    made = generated(20_000)
+    assert len(set(made)) == 20_000
+    assert generated(50) == made[:50]
+    assert generated(50, seed=1) != made[:50]
+
+
+def test_a_text_that_was_there_before_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "LINKING", ["the"])
+    monkeypatch.setattr(texts, "TELLING", ["one"])
+    assert len(set(generated(2_000))) == 2_000
 
 
 def test_generated_texts_have_mixed_lengths() -> None:
