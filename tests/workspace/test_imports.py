@@ -48,6 +48,7 @@ HOMES: dict[str, set[str]] = {
     "httpcore": set(),
     "pynvml": {"engine"},
     "sqlite3": {"state"},
+    "uvloop": {"bench"},
 }
 HEAVY = {"torch", "transformers", "safetensors", "tokenizers", "hypercorn", "quart"}
 HEAVY_HOMES = {"engine", "serve", "http", "app"}  # themselves imported only inside functions
