@@ -22,6 +22,7 @@ from embedwell import (
     hookimpl,
 )
 from embedwell.config.schema import Batching, Cache, Config, Server, Sources
+from embedwell.interfaces.encoders import UNTRIED, Trial
 from embedwell.interfaces.models import Manifest
 from embedwell.loader import load
 from embedwell.runtime import Runtime
@@ -70,8 +71,8 @@ class Timed(FakeBackend):
     def estimate(self, manifest: Manifest) -> Need:
         return self._model(manifest).need
 
-    def load(self, path: Path, manifest: Manifest) -> FakeEncoder:
-        encoder = super().load(path, manifest)
+    def load(self, path: Path, manifest: Manifest, trial: Trial = UNTRIED) -> FakeEncoder:
+        encoder = super().load(path, manifest, trial)
         self._clock.now += self._model(manifest).seconds
         return encoder
 

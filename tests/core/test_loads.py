@@ -12,7 +12,8 @@ from msgspec import structs
 from embedwell import report
 from embedwell.errors import ModelError
 from embedwell.interfaces.caches import Estimate, Need
-from embedwell.interfaces.models import ModelKey, Snapshot
+from embedwell.interfaces.encoders import Batch
+from embedwell.interfaces.models import Manifest, ModelKey, Snapshot
 from embedwell.loads import UNLOADS, BackendLoader
 from embedwell.models.manifests import Manifests
 from embedwell.state.costs import Cost, CostKey, Costs
@@ -23,6 +24,7 @@ from tests.core.cache.cache_bench import DTYPE, Bench
 from tests.core.tokenization.small_tokenizers import MANIFEST
 
 A = Snapshot(Path("/nowhere/A"), ModelKey("test", "A", "1"), "abc")
+SAMPLES = Batch(b"\1\0\0\0\2\0\0\0", (1, 1), (0, 0))
 FROM_FILES = Need(1000, 100)  # what the fake backend makes of these files
 
 
@@ -36,7 +38,11 @@ async def costs(tmp_path: Path) -> AsyncIterator[Costs]:
 def loader(costs: Costs, backend: FakeBackend | None = None) -> BackendLoader:
     manifest = structs.replace(MANIFEST, bytes=FROM_FILES.weights)
     manifests = Manifests(BoundedThreads(1), lambda path: manifest)
-    return BackendLoader(backend or FakeBackend(), manifests, costs, engine="e")
+    return BackendLoader(backend or FakeBackend(), manifests, costs, engine="e", samples=sampled)
+
+
+async def sampled(snapshot: Snapshot, manifest: Manifest) -> Batch:
+    return SAMPLES
 
 
 @pytest.mark.parametrize(

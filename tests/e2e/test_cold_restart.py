@@ -17,6 +17,7 @@ import pytest
 
 from embedwell.config.schema import Sources
 from embedwell.interfaces.caches import Need
+from embedwell.interfaces.encoders import UNTRIED, Trial
 from embedwell.interfaces.models import Manifest
 from embedwell.testing import FakeBackend, FakeEncoder, make_model_folder
 from embedwell.testing.server import RunningServer, running_server
@@ -52,8 +53,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 class Heavier(FakeBackend):
     """Models turn out larger than their files say."""
 
-    def load(self, path: Path, manifest: Manifest) -> FakeEncoder:
-        encoder = super().load(path, manifest)
+    def load(self, path: Path, manifest: Manifest, trial: Trial = UNTRIED) -> FakeEncoder:
+        encoder = super().load(path, manifest, trial)
         return FakeEncoder(dimensions=encoder.facts.dimensions, need=MEASURED)
 
 

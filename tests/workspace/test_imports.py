@@ -15,13 +15,14 @@ ROOMS = {
     "loader", "bench",
 }  # fmt: skip
 INSIDE = HALLS | ROOMS - {"http", "bench"}
-PARTS = {"embedder", "journal", "report", "loads", "preload", "warmup", "catalog"}
+PARTS = {"embedder", "journal", "report", "loads", "preload", "warmup", "catalog", "samples"}
 ALLOWED: dict[str, set[str]] = {
     **dict.fromkeys(HALLS, HALLS),
     **{room: HALLS | {room} for room in ROOMS},
     "embedder": INSIDE,
     "report": INSIDE,
     "loads": INSIDE,
+    "samples": INSIDE,
     "preload": INSIDE,
     "journal": HALLS,
     "warmup": INSIDE,

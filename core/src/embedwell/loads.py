@@ -1,11 +1,11 @@
 """The cache's loads: blocking work in threads of its own, what was measured remembered."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from embedwell.interfaces.caches import Estimate, Need
-from embedwell.interfaces.encoders import Backend, Encoder
-from embedwell.interfaces.models import Snapshot
+from embedwell.interfaces.encoders import Backend, Batch, Encoder, Trial
+from embedwell.interfaces.models import Manifest, Snapshot
 from embedwell.models.manifests import Manifests
 from embedwell.state.costs import Cost, CostKey, Costs
 from embedwell.tasks.threads import BoundedThreads
@@ -25,12 +25,15 @@ class BackendLoader:
         costs: Costs,
         *,
         engine: str,
+        samples: Callable[[Snapshot, Manifest], Awaitable[Batch]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`samples` are texts as the model's own tokeniser gives them."""
         self._backend = backend
         self._manifests = manifests
         self._costs = costs
         self._engine = engine
+        self._samples = samples
         self._clock = clock
         self._threads = BoundedThreads(LOADS)
         # Its own, or loads that hang would keep models from leaving.
@@ -50,13 +53,21 @@ class BackendLoader:
         return Estimate(Need(known.weights, known.peak) if believed else most, known.seconds)
 
     async def load(self, snapshot: Snapshot) -> Encoder:
+        """What the checks at a load find is remembered, and not looked for again."""
         manifest = await self._manifests.of(snapshot)
+        trial = await self._trial(snapshot, manifest)
         began = self._clock()
-        encoder = await self._threads.run(self._backend.load, snapshot.path, manifest)
+        encoder = await self._threads.run(self._backend.load, snapshot.path, manifest, trial)
         need, seconds = encoder.facts.need, self._clock() - began
-        cost = Cost(weights=need.weights, peak=need.peak, seconds=seconds)
+        cost = Cost(need.weights, need.peak, seconds, encoder.facts.verdict)
         self._costs.put(self._key(snapshot), cost)
         return encoder
+
+    async def _trial(self, snapshot: Snapshot, manifest: Manifest) -> Trial:
+        known = self._costs.get(self._key(snapshot))
+        if known is not None and known.verdict is not None:
+            return Trial(known=known.verdict)
+        return Trial(samples=await self._samples(snapshot, manifest))
 
     async def unload(self, encoder: Encoder) -> None:
         await self._unloading.run(self._close, encoder)

@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from msgspec import structs
 
@@ -11,7 +12,7 @@ from embedwell.cache.resident import Resident
 from embedwell.cache.states import State
 from embedwell.config.schema import Config
 from embedwell.errors import InvalidModel
-from embedwell.interfaces.encoders import Backend
+from embedwell.interfaces.encoders import Backend, Verdict
 from embedwell.interfaces.models import Snapshot
 from embedwell.interfaces.services import Listed
 from embedwell.interfaces.status import (
@@ -21,6 +22,7 @@ from embedwell.interfaces.status import (
     ModelState,
     ResidentInfo,
     ResidentState,
+    Running,
 )
 from embedwell.loader import Registered
 from embedwell.models.manifests import Manifests
@@ -100,6 +102,7 @@ def info(
         strategy=config.cache.strategy,
         sources=sources,
         loaded=[r.tag for r in residents if r.state in (State.READY, State.DRAINING)],
+        running=[_running(r.tag, r.encoder.facts.verdict) for r in residents if r.encoder],
         queued_tokens=queued_tokens,
         limits={
             "max_inputs": config.batching.max_inputs,
@@ -108,6 +111,16 @@ def info(
             "request_timeout": config.server.request_timeout,
         },
         libraries=libraries(),
+    )
+
+
+def _running(tag: str, verdict: Verdict) -> Running:
+    return Running(
+        model=tag,
+        dtype=verdict.dtype,
+        packed=verdict.packed,
+        cosine=verdict.cosine,
+        why=verdict.why,
     )
 
 
@@ -135,12 +148,13 @@ def cache_status(
 
 def _resident_info(resident: Resident, backend: Backend, now: float, wall: float) -> ResidentInfo:
     key = resident.snapshot.key
+    verdict = resident.encoder.facts.verdict if resident.encoder else None
     return ResidentInfo(
         tag=key.name,
         revision=key.revision,
         source=key.source,
         device=backend.device,
-        dtype=backend.dtype,
+        dtype=verdict.dtype if verdict else backend.dtype,
         bytes=resident.need.weights,
         state=STATES[resident.state],
         leases=resident.leases,
@@ -148,13 +162,25 @@ def _resident_info(resident: Resident, backend: Backend, now: float, wall: float
         last_used=round(wall - (now - resident.last_used), 3),
         load_seconds=round(resident.load_seconds, 3),
         pinned=resident.pinned,
+        packed=verdict.packed if verdict else None,
+        why=verdict.why if verdict else "",
     )
 
 
 def engine() -> str:
-    """What the cost of a load depends on, beside the device."""
+    """What a load's cost, and what its checks find, depend on beside the device's name."""
     parts = ("embedwell", "torch", "transformers")
-    return ", ".join(f"{name} {_version(name)}" for name in parts)
+    return ", ".join([*(f"{name} {_version(name)}" for name in parts), processor()])
+
+
+def processor() -> str:
+    """The processor's name as the system tells it; "" where it does not."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return platform.processor()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())
 
 
 def libraries() -> Mapping[str, str]:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from msgspec import structs
 
-from embedwell import journal, report
+from embedwell import journal, report, samples
 from embedwell.batching.batcher import Batcher
 from embedwell.cache.model_cache import ModelCache
 from embedwell.cache.naming import named
@@ -171,8 +171,16 @@ class Runtime:
             clock=self.clock,
         )
         self._stack.push_async_callback(self.batcher.aclose)
+        tokenizers = Tokenizers(self._threads)
+        self._stack.push_async_callback(tokenizers.aclose)
         self.cache = ModelCache(
-            BackendLoader(self._backend, self._manifests, self._costs, engine=report.engine()),
+            BackendLoader(
+                self._backend,
+                self._manifests,
+                self._costs,
+                engine=report.engine(),
+                samples=partial(samples.tokenized, tokenizers),
+            ),
             self._strategy,
             self._backend.memory,
             safety=round(self.config.cache.safety_margin_gb * 1e9),
@@ -184,8 +192,6 @@ class Runtime:
             keep_alive=seconds(self.config.cache.keep_alive),
         )
         self._stack.push_async_callback(self.cache.aclose)
-        tokenizers = Tokenizers(self._threads)
-        self._stack.push_async_callback(tokenizers.aclose)
         self.embedder = RequestPath(
             registry=self.registry,
             manifests=self._manifests,

@@ -17,7 +17,7 @@ LENGTHS = (1, 4, 4, 4, 9, 600)
 
 def runs(lengths: tuple[int, ...] = LENGTHS) -> dict[str, Any]:
     group = Group(np.zeros(sum(lengths), np.int64), lengths, (0,) * len(lengths))
-    return {attention.ARGUMENT: group.runs}
+    return {attention.ARGUMENT: attention.Row(group.runs)}
 
 
 def parts(heads: int, key_heads: int) -> tuple[Tensor, Tensor, Tensor]:

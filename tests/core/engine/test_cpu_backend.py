@@ -26,13 +26,13 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def encoder(bert: Path) -> Encoder:
-    return CpuBackend(2).load(bert, small.manifest(bert))
+    return CpuBackend(2, "float32").load(bert, small.manifest(bert))
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])
 def test_the_processor_is_there(device: str) -> None:
     backend: Backend = backends.create(device, "auto", 1)
-    assert (backend.device, backend.dtype) == ("cpu", "float32")
+    assert (backend.device, backend.dtype) == ("cpu", "auto")
     backend.warm(["bert", "no-such-kind"])
     backend.check()
     memory = backend.memory.measure()
@@ -51,17 +51,16 @@ def test_cuda_is_said_to_be_missing(device: str) -> None:
 def test_every_reason_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "LIBRARIES", ("torch", "no_such_library"))
     with pytest.raises(ConfigurationError) as caught:
-        backends.create("tpu", "float16", 0)
-    device, dtype, libraries = caught.value.reasons
+        backends.create("tpu", "auto", 0)
+    device, libraries = caught.value.reasons
     assert "'tpu' is no device" in device
-    assert "'float16' is not supported" in dtype
     assert "no_such_library" in libraries
     assert 'pip install "embedwell[torch]"' in libraries
 
 
 def test_facts(bert: Path, encoder: Encoder) -> None:
     facts = encoder.facts
-    assert (facts.device, facts.dtype, facts.dimensions) == ("cpu", "float32", small.HIDDEN)
+    assert (facts.device, facts.verdict.dtype, facts.dimensions) == ("cpu", "float32", small.HIDDEN)
     assert facts.vocabulary == small.VOCABULARY
     assert facts.batch_tokens == BATCH_TOKENS
     parameters = torch.nn.Module.parameters(encoder._loaded[0].model)  # type: ignore[attr-defined]
@@ -70,7 +69,7 @@ def test_facts(bert: Path, encoder: Encoder) -> None:
 
 
 def test_an_estimate_counts_float32_and_score_tables(bert: Path) -> None:
-    backend, manifest = CpuBackend(1), small.manifest(bert)
+    backend, manifest = CpuBackend(1, "float32"), small.manifest(bert)
     need = backend.estimate(manifest)
     assert need.weights == 4 * manifest.tensors
     assert need.peak == 4 * BATCH_TOKENS * (12 * 32 + 3 * 64)
@@ -88,7 +87,7 @@ def test_ids_outside_the_vocabulary_never_reach_the_table(encoder: Encoder) -> N
 
 def test_positions_that_start_after_padding_are_fewer(tmp_path: Path) -> None:
     folder = small.build(tmp_path, "roberta")
-    encoder = CpuBackend(2).load(folder, small.manifest(folder, max_tokens=500))
+    encoder = CpuBackend(2, "float32").load(folder, small.manifest(folder, max_tokens=500))
     assert encoder.encode(small.batch([[5] * 96])).shape == (1, small.HIDDEN)
     with pytest.raises(ValueError, match="longer than the 96 positions"):
         encoder.encode(small.batch([[5] * 97]))
@@ -96,7 +95,7 @@ def test_positions_that_start_after_padding_are_fewer(tmp_path: Path) -> None:
 
 def test_skips_leave_tokens_out(bert: Path) -> None:
     modules = (Pooling(("mean",), include_prompt=False),)
-    encoder = CpuBackend(2).load(bert, small.manifest(bert, modules=modules))
+    encoder = CpuBackend(2, "float32").load(bert, small.manifest(bert, modules=modules))
     texts = small.random_texts(0, [6, 6, 9, 6])
     skips = [2, 0, 3, 2]
     rows = encoder.encode(small.batch(texts, skips))
@@ -119,7 +118,7 @@ def test_a_closed_encoder_keeps_nothing(encoder: Encoder) -> None:
 def test_a_failed_load_keeps_nothing(bert: Path) -> None:
     before = _tensors()
     with pytest.raises(Exception, match="dimensions") as caught:
-        CpuBackend(2).load(bert, small.manifest(bert, dimensions=7))
+        CpuBackend(2, "float32").load(bert, small.manifest(bert, dimensions=7))
     assert caught.value.__context__ is None
     assert _tensors() <= before
 
@@ -130,7 +129,7 @@ def _tensors() -> int:
 
 
 def test_threads_are_set_where_batches_run(bert: Path) -> None:
-    encoder = CpuBackend(1).load(bert, small.manifest(bert))
+    encoder = CpuBackend(1, "float32").load(bert, small.manifest(bert))
     seen: list[int] = []
 
     def work() -> None:

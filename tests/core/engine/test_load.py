@@ -15,7 +15,7 @@ from embedwell.errors import InvalidModel
 from embedwell.interfaces.models import Dense, Pooling
 from tests.core.engine import small_models as small
 
-BACKEND = CpuBackend(2)
+BACKEND = CpuBackend(2, "float32")
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_heads_that_are_not_used_do_not_matter(tmp_path: Path, with_prefix: bool
     encoder = BACKEND.load(
         tmp_path, small.manifest(tmp_path, config=configured(tmp_path, model_type="bert"))
     )
-    assert encoder.facts.packed
+    assert encoder.facts.verdict.packed
 
 
 def test_no_weights(bert: Path) -> None:

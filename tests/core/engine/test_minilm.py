@@ -36,10 +36,10 @@ def folder() -> Path:
 def test_vectors_are_those_of_sentence_transformers(folder: Path) -> None:
     stock: Any = SentenceTransformer(str(folder), device="cpu")
     tokens = [stock.tokenizer(t, truncation=True, max_length=256)["input_ids"] for t in TEXTS]
-    encoder = CpuBackend(2).load(folder, small.minilm_manifest(folder))
+    encoder = CpuBackend(2, "float32").load(folder, small.minilm_manifest(folder))
     rows = encoder.encode(small.batch(tokens))
     expected = stock.encode(TEXTS, batch_size=8, normalize_embeddings=True)
     assert small.distances(rows, expected).max() < 1e-5
-    assert encoder.facts.packed
+    assert encoder.facts.verdict.packed
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     np.testing.assert_allclose(unit, expected, atol=2e-6)

@@ -27,7 +27,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Loaded]:
     @functools.cache
     def load(kind: str) -> Loaded:
         folder = small.build(tmp_path_factory.mktemp(kind), kind)
-        return folder, CpuBackend(2).load(folder, small.manifest(folder))
+        return folder, CpuBackend(2, "float32").load(folder, small.manifest(folder))
 
     return load
 
@@ -48,9 +48,9 @@ def test_a_mixed_batch_is_what_transformers_gives_one_by_one(
 @pytest.mark.parametrize("kind", small.CONFIGS)
 def test_packed_where_the_check_allows_it(kind: str, model: Callable[[str], Loaded]) -> None:
     facts = model(kind)[1].facts
-    assert facts.packed is PACKED[kind], facts.why
-    assert facts.single is (kind in ("esm", "mobilebert")), facts.why
-    assert facts.why
+    assert facts.verdict.packed is PACKED[kind], facts.verdict.why
+    assert facts.verdict.single is (kind in ("esm", "mobilebert")), facts.verdict.why
+    assert facts.verdict.why
 
 
 @pytest.mark.parametrize("kind", ["roberta", "mpnet", "xlm-roberta"])

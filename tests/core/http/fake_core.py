@@ -151,6 +151,7 @@ class FakeCore:
             dtype="float32",
             strategy="fixed_size",
             sources=(),
+            running=[],
             loaded=(),
             queued_tokens=0,
             limits={"max_inputs": self.max_inputs},

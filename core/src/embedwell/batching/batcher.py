@@ -110,7 +110,7 @@ class Batcher:
         facts = handle.encoder.facts
         wanted = self._settings.max_batch_tokens or facts.batch_tokens
         cap = self._caps.get(handle.encoder, wanted)
-        return Limits(min(wanted, cap), facts.packed, facts.single)
+        return Limits(min(wanted, cap), facts.verdict.packed, facts.verdict.single)
 
     def _wake(self) -> None:
         """Plan once for all that arrives in this turn of the loop."""

@@ -4,7 +4,7 @@ One function, registered with transformers under a name without a mask function,
 is ever built; which tokens belong together arrives with each call as runs of equal lengths.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,15 +12,31 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from embedwell.engine import short
 from embedwell.engine.packing import Run
 
 NAME = "embedwell_packed"  # no "sdpa", "flash" or slash: transformers matches names by substring
-ARGUMENT = "embedwell_runs"
+ARGUMENT = "embedwell_row"
 MIN_BLOCK = 256  # queries that a sliding window is computed for at a time
 
 
 class Unpackable(Exception):
     """The model asks for something that attention over a packed row does not do."""
+
+
+class Row:
+    """Where the texts of one packed row lie, shortest first; one for all layers of a pass."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.runs = tuple(runs)
+        self._layouts: dict[tuple[int, int], short.Layout] = {}
+
+    def layout(self, heads: int, shared: int) -> short.Layout:
+        """Made once for these numbers of query heads, and of key and value heads."""
+        key = heads, shared
+        if key not in self._layouts:
+            self._layouts[key] = short.Layout(self.runs, heads, shared)
+        return self._layouts[key]
 
 
 def register() -> None:
@@ -46,8 +62,8 @@ def packed_attention(
     A window reaches `sliding_window - 1` tokens to each side, or back only where it is causal.
     Raises Unpackable for additive biases, sinks, masks and attention to another sequence.
     """
-    runs: tuple[Run, ...] | None = others.get(ARGUMENT)
-    if runs is None or attention_mask is not None or query.shape[0] != 1:
+    packed: Row | None = others.get(ARGUMENT)
+    if packed is None or attention_mask is not None or query.shape[0] != 1:
         raise Unpackable("it does not hand the packed row's boundaries to its attention")
     if others.get("position_bias") is not None or others.get("s_aux") is not None:
         raise Unpackable("its attention adds a bias of its own")
@@ -56,7 +72,11 @@ def packed_attention(
     causal = bool(getattr(module, "is_causal", False) if is_causal is None else is_causal)
     shape = _Shape(causal, sliding_window, scaling, softcap)
     row = [part[0].transpose(0, 1) for part in (query, key, value)]
-    pieces = [shape.attend(*(_rectangle(part, run) for part in row)) for run in runs]
+    if shape.plain(packed.runs[-1].length) and query.dtype is torch.bfloat16:
+        layout = packed.layout(query.shape[1], key.shape[1])
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        return short.attend(layout, scale, *row).unsqueeze(0), None
+    pieces = [shape.attend(*(_rectangle(part, run) for part in row)) for run in packed.runs]
     flat = [piece.transpose(1, 2).flatten(0, 1) for piece in pieces]
     return (flat[0] if len(flat) == 1 else torch.cat(flat)).unsqueeze(0), None
 
@@ -74,11 +94,17 @@ class _Shape:
     ) -> None:
         self.causal, self.window, self.scale, self.softcap = causal, window, scale, softcap
 
+    def plain(self, longest: int) -> bool:
+        """Whether every token of a text sees all the others, and their scores stay as they are."""
+        return not self.causal and not self._narrow(longest) and self.softcap is None
+
+    def _narrow(self, length: int) -> bool:
+        return self.window is not None and length > self.window
+
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """`[n, heads, length, width]` each."""
         length = query.shape[2]
-        narrow = self.window is not None and length > self.window
-        if not narrow and self.softcap is None:
+        if not self._narrow(length) and self.softcap is None:
             return self._stock(query, key, value, None, self.causal)
         return torch.cat(list(self._blocks(query, key, value, length)), dim=2)
 

@@ -13,13 +13,13 @@ def create(device: str, dtype: str, threads: int) -> Backend:
 
     Cheap: libraries are looked for, not imported. Raises ConfigurationError.
     """
-    reasons = [*_device_faults(device), *_dtype_faults(dtype), *_library_faults()]
+    reasons = [*_device_faults(device), *_library_faults()]
     if reasons:
         raise ConfigurationError(reasons)
     from embedwell.engine.cpu.backend import CpuBackend
     from embedwell.engine.cpu.threads import available
 
-    return CpuBackend(threads or available())
+    return CpuBackend(threads or available(), dtype)
 
 
 def _device_faults(device: str) -> list[str]:
@@ -31,12 +31,6 @@ def _device_faults(device: str) -> list[str]:
             'use "auto" or "cpu"'
         ]
     return [f'engine.device: {device!r} is no device; use "auto" or "cpu"']
-
-
-def _dtype_faults(dtype: str) -> list[str]:
-    if dtype in ("auto", "float32"):
-        return []
-    return [f'engine.dtype: {dtype!r} is not supported on the processor; use "auto" or "float32"']
 
 
 def _library_faults() -> list[str]:

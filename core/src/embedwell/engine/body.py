@@ -46,7 +46,8 @@ class Body:
     def bytes(self) -> int:
         """What its weights and buffers take in memory."""
         tensors = [*self.model.parameters(), *self.model.buffers()]
-        return sum({t.data_ptr(): t.nbytes for t in tensors}.values())
+        packed = sum(getattr(module, "packed_bytes", 0) for module in self.model.modules())
+        return sum({t.data_ptr(): t.nbytes for t in tensors}.values()) + packed
 
     def use(self, packed: bool) -> None:
         """Set the model to our attention or to its own; Unpackable where it takes only its own."""
@@ -79,7 +80,7 @@ class Body:
         output = self.model(
             input_ids=torch.from_numpy(group.ids).unsqueeze(0),
             position_ids=torch.from_numpy(places).unsqueeze(0),
-            **{attention.ARGUMENT: group.runs},
+            **{attention.ARGUMENT: attention.Row(group.runs)},
         )
         row: Tensor = output.last_hidden_state[0]
         return row

@@ -42,7 +42,7 @@ class TorchEncoder:
         body, heads = self._loaded
         self._prepare()
         try:
-            return self._encode(batch, body, heads)
+            return rows(batch, body, heads, self._facts)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -52,22 +52,25 @@ class TorchEncoder:
         """Drop every tensor; a batch that is running keeps them until it ends."""
         self._loaded = None
 
-    @torch.inference_mode()
-    def _encode(self, batch: Batch, body: Body, heads: Heads) -> "Rows":
-        ids = packing.check(batch, self._facts.vocabulary, body.longest)
-        indices = packing.order(batch)
-        ends = self._ends([batch.lengths[i] for i in indices])
-        parts = [heads(body.blocks(g)) for g in packing.groups(batch, ids, indices, ends)]
-        return _in_order(torch.cat(parts), indices)
 
-    def _ends(self, lengths: list[int]) -> list[int]:
-        if self._facts.single:
-            return list(range(1, len(lengths) + 1))
-        return packing.cuts(lengths, self._facts.batch_tokens, self._facts.packed)
+@torch.inference_mode()
+def rows(batch: Batch, body: Body, heads: Heads, facts: EncoderFacts) -> "Rows":
+    """As `encode`, but out of memory is whatever torch raises; in the calling thread."""
+    ids = packing.check(batch, facts.vocabulary, body.longest)
+    indices = packing.order(batch)
+    ends = _ends([batch.lengths[i] for i in indices], facts)
+    parts = [heads(body.blocks(g)) for g in packing.groups(batch, ids, indices, ends)]
+    return _in_order(torch.cat(parts), indices)
 
 
-def _in_order(rows: Tensor, indices: list[int]) -> "Rows":
+def _ends(lengths: list[int], facts: EncoderFacts) -> list[int]:
+    if facts.verdict.single:
+        return list(range(1, len(lengths) + 1))
+    return packing.cuts(lengths, facts.batch_tokens, facts.verdict.packed)
+
+
+def _in_order(found: Tensor, indices: list[int]) -> "Rows":
     """Rows back in the batch's order: row k is of the sequence `indices[k]`."""
-    ordered = np.empty(tuple(rows.shape), dtype=np.float32)
-    ordered[indices] = rows.numpy()
+    ordered = np.empty(tuple(found.shape), dtype=np.float32)
+    ordered[indices] = found.numpy()
     return ordered

@@ -17,6 +17,7 @@ from embedwell.engine.attention import Unpackable
 from embedwell.engine.body import Body
 from embedwell.engine.memory import is_out_of_memory
 from embedwell.engine.packing import Group, Ids
+from embedwell.interfaces.encoders import Batch
 
 PROBE_TOKENS = 4096
 SHORT = (3, 8, 8, 17, 31)
@@ -52,7 +53,7 @@ def choose(body: Body, longest: int) -> Choice:
     """
     alone = _needs_single(body.model.config.to_dict())
     if alone:
-        _run(body, _probe(body, [min(8, longest)]), packed=False)
+        _run(body, probe(body, [min(8, longest)]), packed=False)
         return Choice(False, alone, single=True)
     result, note = _check_packed(body, longest)
     if result is not None and result.equal:
@@ -74,13 +75,13 @@ def compare(
 
     Leaves the body set to either way. Raises Unpackable where it cannot run packed at all.
     """
-    probe = _probe(body, lengths)
-    together = _packed_rows(body, probe) if packed else _run(body, probe, packed=False)
+    texts = probe(body, lengths)
+    together = _packed_rows(body, texts) if packed else _run(body, texts, packed=False)
     starts = np.cumsum([0, *lengths])
     pairs = []
     for i in range(checked or len(lengths)):
         own = slice(starts[i], starts[i + 1])
-        alone = Group(probe.ids[own], (lengths[i],), (0,))
+        alone = Group(texts.ids[own], (lengths[i],), (0,))
         pairs.append((together[own], _run(body, alone, packed=False)))
     worst = np.max([(_distance(*p), _error(*p)) for p in pairs], axis=0)  # NaN stays NaN
     return Comparison(float(worst[0]), float(worst[1]))
@@ -101,9 +102,9 @@ def _check_packed(body: Body, longest: int) -> tuple[Comparison | None, str]:
         return None, str(error)
 
 
-def _packed_rows(body: Body, probe: Group) -> Tensor:
+def _packed_rows(body: Body, texts: Group) -> Tensor:
     try:
-        return _run(body, probe, packed=True)
+        return _run(body, texts, packed=True)
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if is_out_of_memory(error):
             raise
@@ -128,11 +129,17 @@ def _error(one: Tensor, other: Tensor) -> float:
     return float((one - other).abs().max() / other.abs().max())
 
 
-def _probe(body: Body, lengths: Sequence[int]) -> Group:
+def probe(body: Body, lengths: Sequence[int]) -> Group:
     """Distinct random ids, the same for the same model, special tokens avoided where possible."""
     allowed = _ordinary(body.vocabulary, body.model.config.to_dict())
     ids = np.random.default_rng(0).choice(allowed, sum(lengths))
     return Group(ids, tuple(lengths), (0,) * len(lengths))
+
+
+def batch(body: Body, lengths: Sequence[int], longest: int) -> Batch:
+    """The same as a batch, no text longer than `longest`."""
+    texts = probe(body, [min(length, longest) for length in lengths])
+    return Batch(texts.ids.astype("<i4").tobytes(), texts.lengths, texts.skips)
 
 
 def _ordinary(vocabulary: int, config: Mapping[str, Any]) -> Ids:

@@ -28,25 +28,50 @@ class Batch(Struct, frozen=True):
     skips: tuple[int, ...]
 
 
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What the checks at a load found; true for the same content, engine and processor again.
+
+    `packed`: a batch costs the sum of its tokens; otherwise longest × count. `single`: one text
+    per batch, always. `deviation` is the largest distance (1 − cosine) between packed and single
+    vectors in float32, `cosine` the smallest one of a sample text's vector to its vector by the
+    untouched float32 model; None where nothing was compared. `fast`: packed products are used.
+    `why` is for people.
+    """
+
+    dtype: str
+    packed: bool
+    single: bool = False
+    fast: bool = False
+    deviation: float | None = None
+    cosine: float | None = None
+    why: str = ""
+
+
+class Trial(Struct, frozen=True, kw_only=True):
+    """What a load is checked with: sample texts as token ids, or what an earlier check found.
+
+    Without either, random ids stand in for texts.
+    """
+
+    samples: Batch | None = None
+    known: Verdict | None = None
+
+
+UNTRIED = Trial()
+
+
 class EncoderFacts(Struct, frozen=True, kw_only=True):
     """What a loaded encoder says of itself; measured where it could be.
 
-    `packed`: a batch costs the sum of its tokens; otherwise longest × count. `batch_tokens` is
-    the largest cost that it wants in one batch. `deviation` is the largest distance (1 − cosine)
-    that the check at load saw between packed and single vectors, None where nothing was compared.
-    `single`: one text per batch, always.
+    `batch_tokens` is the largest cost that it wants in one batch.
     """
 
     device: str
-    dtype: str
     dimensions: int
     vocabulary: int
-    packed: bool
     batch_tokens: int
     need: Need
-    single: bool = False
-    deviation: float | None = None
-    why: str = ""
+    verdict: Verdict
     outputs: frozenset[str] = frozenset({"dense"})
 
 
@@ -94,7 +119,8 @@ class Backend(Protocol):
     def device(self) -> str: ...
 
     @property
-    def dtype(self) -> str: ...
+    def dtype(self) -> str:
+        """What is asked for, "auto" included; what a model got is in its encoder's facts."""
 
     @property
     def memory(self) -> DeviceMemory: ...
@@ -108,7 +134,7 @@ class Backend(Protocol):
     def estimate(self, manifest: Manifest) -> Need:
         """Bytes that a load would take."""
 
-    def load(self, path: Path, manifest: Manifest) -> Encoder:
+    def load(self, path: Path, manifest: Manifest, trial: Trial = UNTRIED) -> Encoder:
         """Raises InvalidModel for a snapshot it cannot serve, DeviceOutOfMemory."""
 
     def forget(self) -> None:

@@ -50,8 +50,21 @@ class Readiness(Struct, frozen=True):
     reason: str = ""
 
 
+class Running(Struct, frozen=True, kw_only=True):
+    """How a loaded model computes, and why so.
+
+    `cosine` is the smallest one of a sample text's vector to its vector by the plain float32 model.
+    """
+
+    model: str
+    dtype: str
+    packed: bool
+    cosine: float | None
+    why: str
+
+
 class Info(Struct, frozen=True, kw_only=True):
-    """The server at a glance."""
+    """The server at a glance; `dtype` is what is asked for, `running` says what each model got."""
 
     version: str
     device: str
@@ -59,13 +72,18 @@ class Info(Struct, frozen=True, kw_only=True):
     strategy: str
     sources: Sequence[str]
     loaded: Sequence[str]
+    running: Sequence[Running]
     queued_tokens: int
     limits: Mapping[str, Any]
     libraries: Mapping[str, str]
 
 
 class ResidentInfo(Struct, frozen=True, kw_only=True):
-    """One model of the cache; `bytes` as measured or reserved, times in Unix seconds."""
+    """One model of the cache; `bytes` as measured or reserved, times in Unix seconds.
+
+    `dtype` is what it computes in, while it loads what is asked for; `why` says why so, and
+    `packed` whether its batches cost the sum of their tokens.
+    """
 
     tag: str
     revision: str
@@ -79,6 +97,8 @@ class ResidentInfo(Struct, frozen=True, kw_only=True):
     last_used: float
     load_seconds: float
     pinned: bool
+    packed: bool | None = None
+    why: str = ""
 
 
 class MemoryInfo(Struct, frozen=True):

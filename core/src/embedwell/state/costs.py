@@ -1,22 +1,24 @@
-"""What loads took, remembered, so that the next estimate is a measurement."""
+"""What loads took and what was found at them, so that the next one need not measure again."""
 
 from typing import Self
 
+import msgspec
 from msgspec import Struct
 
+from embedwell.interfaces.encoders import Verdict
 from embedwell.state.database import Database
 
 MOST = 10_000
 
 PUT = (
-    "INSERT INTO costs (digest, dtype, device, engine, weights, peak, seconds, measured) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest, dtype, device, engine) DO UPDATE SET "
+    "INSERT INTO costs (digest, dtype, device, engine, weights, peak, seconds, verdict, measured) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest, dtype, device, engine) DO UPDATE SET "
     "weights = excluded.weights, peak = excluded.peak, seconds = excluded.seconds, "
-    "measured = excluded.measured"
+    "verdict = excluded.verdict, measured = excluded.measured"
 )
 DROP = "DELETE FROM costs WHERE digest = ? AND dtype = ? AND device = ? AND engine = ?"
 ALL = (
-    "SELECT digest, dtype, device, engine, weights, peak, seconds, measured FROM costs "
+    "SELECT digest, dtype, device, engine, weights, peak, seconds, verdict, measured FROM costs "
     "ORDER BY measured"
 )
 
@@ -38,11 +40,15 @@ class CostKey(Struct, frozen=True):
 
 
 class Cost(Struct, frozen=True):
-    """Bytes of the weights, bytes of the largest batch beside them, seconds of the load."""
+    """Bytes of the weights, bytes of the largest batch beside them, seconds of the load.
+
+    `verdict` is what the load's checks found, None where that is not known.
+    """
 
     weights: int
     peak: int
     seconds: float
+    verdict: Verdict | None = None
 
 
 class Costs:
@@ -57,8 +63,8 @@ class Costs:
     async def open(cls, database: Database) -> Self:
         """With all that was measured before."""
         costs = cls(database)
-        for *key, weights, peak, seconds, measured in await database.read(ALL):
-            costs._costs[CostKey(*key)] = Cost(weights, peak, seconds)
+        for *key, weights, peak, seconds, verdict, measured in await database.read(ALL):
+            costs._costs[CostKey(*key)] = Cost(weights, peak, seconds, _verdict(verdict))
             costs._measured = measured
         return costs
 
@@ -70,9 +76,18 @@ class Costs:
         self._measured += 1
         self._costs.pop(key, None)
         self._costs[key] = cost
-        values = (*key.parts, cost.weights, cost.peak, cost.seconds, self._measured)
+        verdict = msgspec.json.encode(cost.verdict).decode()
+        values = (*key.parts, cost.weights, cost.peak, cost.seconds, verdict, self._measured)
         self._database.execute(PUT, values, ("costs", *key.parts))
         if len(self._costs) > MOST:
             oldest = next(iter(self._costs))
             del self._costs[oldest]
             self._database.execute(DROP, oldest.parts, ("costs", *oldest.parts))
+
+
+def _verdict(text: str | None) -> Verdict | None:
+    """None, too, for what another version wrote in another form: it is then found anew."""
+    try:
+        return msgspec.json.decode(text or "null", type=Verdict | None)
+    except msgspec.DecodeError:
+        return None

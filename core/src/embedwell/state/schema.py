@@ -20,6 +20,7 @@ MIGRATIONS = (
         "status TEXT NOT NULL, done INTEGER NOT NULL, total INTEGER, error TEXT, "
         "created REAL NOT NULL, finished REAL) WITHOUT ROWID",
     ),
+    ("ALTER TABLE costs ADD COLUMN verdict TEXT",),
 )
 REMEDY = (
     "move it, and the files beside it whose names begin the same, out of the way: "

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embedwell.interfaces.caches import Need
-from embedwell.interfaces.encoders import Batch, DeviceOutOfMemory, EncoderFacts, Memory
+from embedwell.interfaces.encoders import (
+    UNTRIED,
+    Batch,
+    DeviceOutOfMemory,
+    EncoderFacts,
+    Memory,
+    Trial,
+    Verdict,
+)
 from embedwell.interfaces.models import Manifest
 
 if TYPE_CHECKING:
@@ -50,10 +58,9 @@ class FakeEncoder:
     ) -> None:
         self.facts = EncoderFacts(
             device="fake",
-            dtype="float32",
             dimensions=dimensions,
             vocabulary=vocabulary,
-            packed=packed,
+            verdict=Verdict(dtype="float32", packed=packed),
             batch_tokens=batch_tokens,
             need=need or Need(1_000_000, 100_000),
         )
@@ -105,6 +112,7 @@ class FakeBackend:
         self.loading = threading.Event()
         self.failures: list[BaseException] = []
         self.loads: list[str] = []
+        self.trials: list[Trial] = []
         self.encoders: list[FakeEncoder] = []
         self.broken: Exception | None = None
 
@@ -118,8 +126,9 @@ class FakeBackend:
     def estimate(self, manifest: Manifest) -> Need:
         return Need(max(1, manifest.bytes), max(1, manifest.bytes // 10))
 
-    def load(self, path: Path, manifest: Manifest) -> FakeEncoder:
+    def load(self, path: Path, manifest: Manifest, trial: Trial = UNTRIED) -> FakeEncoder:
         self.loads.append(path.name)
+        self.trials.append(trial)
         self.loading.set()
         self.gate.wait()
         if self.failures:

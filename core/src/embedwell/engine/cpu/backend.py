@@ -1,4 +1,4 @@
-"""Loads snapshots on the processor, in float32."""
+"""Loads snapshots on the processor."""
 
 import ctypes
 import gc
@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -13,8 +14,20 @@ from embedwell.engine.cpu import threads
 from embedwell.engine.cpu.memory import HostMemory
 from embedwell.errors import InvalidModel
 from embedwell.interfaces.caches import Need
-from embedwell.interfaces.encoders import DeviceMemory, DeviceOutOfMemory, Encoder, EncoderFacts
+from embedwell.interfaces.encoders import (
+    UNTRIED,
+    DeviceMemory,
+    DeviceOutOfMemory,
+    Encoder,
+    EncoderFacts,
+    Trial,
+    Verdict,
+)
 from embedwell.interfaces.models import Manifest
+
+if TYPE_CHECKING:
+    from embedwell.engine.body import Body
+    from embedwell.engine.heads import Heads
 
 LOG = logging.getLogger(__name__)
 FLOAT = 4  # bytes
@@ -26,10 +39,11 @@ class CpuBackend:
     """The Backend of this machine's processor, with `thread_count` threads for each product."""
 
     device = "cpu"
-    dtype = "float32"
 
-    def __init__(self, thread_count: int) -> None:
+    def __init__(self, thread_count: int, dtype: str = "auto") -> None:
+        """`dtype` is "auto", "float32", "bfloat16" or "int8": what models are to compute in."""
         self.thread_count = thread_count
+        self.dtype = dtype
         self._memory = HostMemory()
 
     @property
@@ -69,44 +83,50 @@ class CpuBackend:
             row += 4 * manifest.heads * manifest.max_tokens
         return Need(manifest.tensors * FLOAT, tokens * row * FLOAT)
 
-    def load(self, path: Path, manifest: Manifest) -> Encoder:
+    def load(self, path: Path, manifest: Manifest, trial: Trial = UNTRIED) -> Encoder:
         """Raises InvalidModel for a snapshot it cannot serve, DeviceOutOfMemory."""
         threads.use(1)  # the check at load must not take the processors from a batch that runs
         try:
-            return self._load(path, manifest)
+            return self._load(path, manifest, trial)
         except Exception as error:
             LOG.info("A model was not loaded", exc_info=True)
             verdict = _verdict(error)
         raise verdict  # out here it carries no traceback, whose frames would hold the weights
 
-    def _load(self, path: Path, manifest: Manifest) -> Encoder:
+    def _load(self, path: Path, manifest: Manifest, trial: Trial) -> Encoder:
         import torch
 
         from embedwell.engine import transformer
         from embedwell.engine.body import Body
+        from embedwell.engine.cpu.precision import Settling
         from embedwell.engine.encoder import TorchEncoder
         from embedwell.engine.heads import Heads
-        from embedwell.engine.parity import choose
 
         heads = Heads(path, manifest)
-        body = Body(transformer.load(path, manifest))
-        with torch.inference_mode():
-            choice = choose(body, min(manifest.max_tokens, body.longest or manifest.max_tokens))
+
+        def read() -> Body:
+            body = Body(transformer.load(path, manifest))
             heads.check(body.hidden, manifest.dimensions)
-        need = replace(self.estimate(manifest), weights=body.bytes + heads.bytes)
-        facts = EncoderFacts(
+            return body
+
+        facts_of = partial(self._facts, heads, manifest)
+        with torch.inference_mode():
+            settling = Settling(read, heads, facts_of, manifest.max_tokens)
+            body, verdict = settling.settle(self.dtype, trial)
+        facts = facts_of(body, verdict)
+        return TorchEncoder(body, heads, facts, partial(threads.use, self.thread_count))
+
+    def _facts(
+        self, heads: "Heads", manifest: Manifest, body: "Body", verdict: Verdict
+    ) -> EncoderFacts:
+        return EncoderFacts(
             device=self.device,
-            dtype=self.dtype,
             dimensions=manifest.dimensions,
             vocabulary=min(manifest.vocabulary, body.vocabulary),
-            packed=choice.packed,
             batch_tokens=BATCH_TOKENS,
-            need=need,
-            single=choice.single,
-            deviation=choice.deviation,
-            why=choice.why,
+            need=replace(self.estimate(manifest), weights=body.bytes + heads.bytes),
+            verdict=verdict,
         )
-        return TorchEncoder(body, heads, facts, partial(threads.use, self.thread_count))
 
     def forget(self) -> None:
         """Collect garbage and hand free pages back to the system, where its C library can."""
