@@ -18,6 +18,7 @@ from embedwell.engine.packing import Run
 STRETCH = 1.25  # the longest text of a rectangle against its shortest
 SAFE = 60.0  # scores whose exponentials, and sums of them, float32 and bfloat16 can both hold
 LARGEST = 1 << 20  # scores of one product: they stay in the processor's cache
+LONGEST = 1024  # tokens of a text: with more, keeping all scores gains nothing and takes memory
 
 
 class Rectangle(NamedTuple):
@@ -108,14 +109,15 @@ def _weights(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     """Not normalised: the sum is taken by the product that follows.
 
     Without subtracting each row's largest score, which costs more than all the rest, unless the
-    scores are so far from 0 that it is needed.
+    scores are so far from 0 that it is needed: then they are made anew, with all their digits.
     """
     scores = torch.baddbmm(query.new_zeros(()), query, key.transpose(1, 2), beta=0, alpha=scale)
     least, most = scores.aminmax()
     if float(least) > -SAFE and float(most) < SAFE:
         return scores.exp_()
+    scores = query.float() @ key.float().transpose(1, 2) * scale
     padded = value[:, :, -1:].transpose(1, 2) == 0
-    return torch.softmax(scores.float().masked_fill(padded, float("-inf")), -1).to(query.dtype)
+    return torch.softmax(scores.masked_fill_(padded, float("-inf")), -1).to(query.dtype)
 
 
 def _counted(value: Tensor) -> Tensor:
