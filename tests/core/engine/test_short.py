@@ -16,7 +16,9 @@ from embedwell.engine.attention import packed_attention
 from embedwell.engine.packing import Run
 from embedwell.engine.short import Layout, attend
 
-TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.05}
+# Scores just below SAFE are rounded to an eighth in bfloat16, and weights then off by as much.
+ROUNDED = {torch.float32: 1e-5, torch.bfloat16: 0.25}
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.02}
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=9).map(sorted)
 HEADS = st.sampled_from([(1, 1), (4, 4), (4, 2), (12, 12), (6, 1), (6, 3)])
 Row = tuple[Tensor, Tensor, Tensor]
@@ -89,7 +91,7 @@ def test_every_text_gets_what_it_gets_alone(
     scale = width**-0.5
     found = together(lengths, scale, row)
     assert found.dtype is dtype
-    assert largest_difference(found, one_by_one(lengths, scale, *row)) < TOLERANCE[dtype]
+    assert largest_difference(found, one_by_one(lengths, scale, *row)) < ROUNDED[dtype]
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -105,6 +107,15 @@ def test_large_scores_of_one_text_stay_right_and_its_own(
     query[own], key[own] = query[own] * 0.01, key[own] * 0.01
     query[own, :, 0], key[own, :, 0] = score, 1.0
     row = (query.to(dtype), key.to(dtype), value.to(dtype))
+    found = together(lengths, 1.0, row)
+    assert largest_difference(found, one_by_one(lengths, 1.0, *row)) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_scores_of_some_hundreds_keep_their_digits(dtype: torch.dtype) -> None:
+    lengths = [50, 55, 60]
+    query, key, value = random_row(lengths, 2, 2, 16)
+    row = ((query * 60).to(dtype), key.to(dtype), value.to(dtype))
     found = together(lengths, 1.0, row)
     assert largest_difference(found, one_by_one(lengths, 1.0, *row)) < TOLERANCE[dtype]
 
