@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 LOG = logging.getLogger(__name__)
+CPUINFO = Path("/proc/cpuinfo")
 TOKENS = 2048  # a hint of how many rows a product will have
 # What a product may end with, in oneDNN's words.
 FUSED: dict[str, tuple[str, str]] = {
@@ -52,11 +53,10 @@ def usable(dtype: torch.dtype) -> bool:
         return False
 
 
-@cache
 def native_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 numbers itself; elsewhere they are slower."""
     try:
-        flags = Path("/proc/cpuinfo").read_text("utf-8", "replace").split()
+        flags = CPUINFO.read_text("utf-8", "replace").split()
     except OSError:
         return False
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from embedwell.engine.cpu import operators
 
-GRID = torch.linspace(-6, 6, 97)  # where an activation is told by its values
+# Where an activation is told by its values: far out, too, for some are cut off at 6 or 10.
+GRID = torch.cat([torch.linspace(-12, 12, 193), torch.tensor([-1000.0, 1000.0])])
 CLOSE = 1e-5
 
 
