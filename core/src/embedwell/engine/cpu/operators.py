@@ -74,3 +74,19 @@ def _agrees(activation: str, dtype: torch.dtype) -> bool:
     if not agrees:
         LOG.warning("packed products with activation %r are wrong here: not used", activation)
     return agrees
+
+
+def pack_int8(weight: Tensor) -> Tensor:
+    """Signed bytes `[outputs, inputs]` as oneDNN wants them."""
+    packed: Tensor = torch.ops.onednn.qlinear_prepack(weight, None)
+    return packed
+
+
+def linear_int8(
+    rows: Tensor, packed: Tensor, scales: Tensor, zeros: Tensor, dtype: torch.dtype
+) -> Tensor:
+    """Unsigned bytes around 128 times packed signed ones, in steps of each channel's scale."""
+    product: Tensor = torch.ops.onednn.qlinear_pointwise(
+        rows, 1.0, 128, packed, scales, zeros, None, 1.0, 0, dtype, "none", [], ""
+    )
+    return product

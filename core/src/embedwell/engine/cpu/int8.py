@@ -1,0 +1,77 @@
+"""Linear layers in 8-bit integers: weights by output channel, activations by token.
+
+A scale of its own for every token keeps a vector from depending on what shares its batch.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from embedwell.engine.cpu import operators
+
+BLOCK = 512  # rows whose intermediate results stay in the cache
+MOST = 127  # integers are symmetric about 0
+SMALLEST = 1e-12  # the largest number of a token that is all zeros
+
+
+class Quantizer:
+    """Activations as bytes; remembers the last, for several layers are often given the same."""
+
+    def __init__(self) -> None:
+        self._given: Tensor | None = None
+        self._found: tuple[Tensor, Tensor] = (torch.empty(0), torch.empty(0))
+
+    def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Unsigned bytes around 128, and what one step is worth for each row, `[…, 1]`."""
+        if rows is not self._given:
+            self._given, self._found = rows, _quantized(rows.reshape(-1, rows.shape[-1]))
+        return self._found
+
+    def forget(self) -> None:
+        """Let go of the last tensors."""
+        self._given = None
+        self._found = (torch.empty(0), torch.empty(0))
+
+
+def _quantized(rows: Tensor) -> tuple[Tensor, Tensor]:
+    found = torch.empty(rows.shape, dtype=torch.uint8)
+    steps = torch.empty(*rows.shape[:-1], 1)
+    for part in _blocks(rows.shape[0]):
+        given = rows[part]
+        step = given.abs().amax(-1, keepdim=True).float().clamp_(min=SMALLEST).div_(MOST)
+        whole = (given * step.reciprocal()).round_().to(torch.int8)
+        torch.bitwise_xor(whole.view(torch.uint8), 128, out=found[part])  # adds 128
+        steps[part] = step
+    return found, steps
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(start, start + BLOCK) for start in range(0, count, BLOCK))
+
+
+class Int8Linear(nn.Module):
+    """An nn.Linear whose products are of bytes; rows in and out keep their dtype."""
+
+    def __init__(self, layer: nn.Linear, activation: str, quantizer: Quantizer) -> None:
+        super().__init__()
+        weight = layer.weight.float()
+        self.scales = weight.abs().amax(1).clamp_(min=SMALLEST).div_(MOST)
+        whole = (weight / self.scales[:, None]).round_().to(torch.int8)
+        self.weight = operators.pack_int8(whole)
+        self.zeros = torch.zeros(len(whole), dtype=torch.int64)
+        self.bias = layer.bias
+        self.activation = operators.PLAIN[activation]
+        self.quantizer = quantizer
+        self.packed_bytes = whole.nbytes + self.scales.nbytes + self.zeros.nbytes
+
+    def forward(self, rows: Tensor) -> Tensor:
+        whole, steps = self.quantizer(rows)
+        found = rows.new_empty(len(whole), len(self.scales))
+        for part in _blocks(len(whole)):
+            product = operators.linear_int8(
+                whole[part], self.weight, self.scales, self.zeros, rows.dtype
+            )
+            product.mul_(steps[part])
+            found[part] = self.activation(product if self.bias is None else product.add_(self.bias))
+        return found.view(*rows.shape[:-1], -1)
