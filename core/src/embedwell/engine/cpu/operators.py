@@ -27,7 +27,7 @@ PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
     "silu": functional.silu,
 }
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2}  # of the check's largest number
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2}  # of the check's largest number
 
 
 def pack(weight: Tensor) -> Tensor:
@@ -65,8 +65,8 @@ def native_bfloat16() -> bool:
 @torch.inference_mode()
 def _agrees(activation: str, dtype: torch.dtype) -> bool:
     dice = torch.Generator().manual_seed(0)
-    rows, weight, bias = (
-        torch.randn(shape, generator=dice).to(dtype) for shape in ((3, 64), (48, 64), (48,))
+    rows, weight, bias = (  # so that products are about 1, where activations differ most
+        (torch.randn(shape, generator=dice) / 3).to(dtype) for shape in ((3, 64), (48, 64), (48,))
     )
     found = linear(rows, pack(weight), bias, activation).float()
     wanted = PLAIN[activation](functional.linear(rows.float(), weight.float(), bias.float()))
