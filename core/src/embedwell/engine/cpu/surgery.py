@@ -35,12 +35,14 @@ def pack(model: nn.Module, run: Callable[[], object]) -> None:
     `run` is one forward pass, in which is seen what follows what. Call under inference mode.
     """
     watch = _watched(model, run)
-    endings, spent = watch.endings(), watch.spent()
-    for name, module in list(model.named_modules()):
-        if type(module) is nn.Linear:
-            model.set_submodule(name, PackedLinear(module, endings.get(module, "")))
-        elif module in spent:
-            model.set_submodule(name, nn.Identity())
+    endings = watch.endings()
+    others: dict[nn.Module, nn.Module] = {spent: nn.Identity() for spent in watch.spent()}
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if type(module) is nn.Linear and module not in others:
+            others[module] = PackedLinear(module, endings.get(module, ""))
+            module.register_parameter("weight", None)  # or all of both stay until the end
+        if module in others:
+            model.set_submodule(name, others[module])
 
 
 def _watched(model: nn.Module, run: Callable[[], object]) -> "_Watch":
