@@ -1,6 +1,7 @@
 """The backend's promises beside the vectors themselves."""
 
 import gc
+import os
 import threading
 import weakref
 from pathlib import Path
@@ -38,6 +39,14 @@ def test_the_processor_is_there(device: str) -> None:
     memory = backend.memory.measure()
     assert 0 < memory.free <= memory.total
     backend.forget()
+
+
+def test_products_of_shapes_that_are_past_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = backends.PRODUCT_CACHES
+    monkeypatch.delenv(first, raising=False)
+    monkeypatch.setenv(second, "7")
+    backends.create("cpu", "auto", 1)
+    assert (os.environ[first], os.environ[second]) == ("64", "7"), "what is set stays"
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])

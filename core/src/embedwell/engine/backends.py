@@ -1,21 +1,29 @@
 """From the configured device to its backend, whose libraries are imported only here."""
 
+import os
 from importlib.util import find_spec
 
 from embedwell.errors import ConfigurationError
 from embedwell.interfaces.encoders import Backend
 
 LIBRARIES = ("torch", "transformers", "safetensors")
+# oneDNN keeps the code of each product by its exact shape, and texts hardly ever make the same
+# shape again: 1,024 of them, as it comes, took a gigabyte. One batch has about 50.
+PRODUCTS_KEPT = 64
+PRODUCT_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 
 
 def create(device: str, dtype: str, threads: int) -> Backend:
     """The backend for `device` ("auto", "cpu", "cuda", "cuda:N"); `threads` 0 counts them itself.
 
-    Cheap: libraries are looked for, not imported. Raises ConfigurationError.
+    Cheap: libraries are looked for, not imported. Raises ConfigurationError. Sets variables of
+    the environment that torch reads at its first product, unless they are set.
     """
     reasons = [*_device_faults(device), *_library_faults()]
     if reasons:
         raise ConfigurationError(reasons)
+    for name in PRODUCT_CACHES:
+        os.environ.setdefault(name, str(PRODUCTS_KEPT))
     from embedwell.engine.cpu.backend import CpuBackend
     from embedwell.engine.cpu.threads import available
 
