@@ -7,17 +7,18 @@ from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
 from embedwell.http import envelope
+from embedwell.http.answer import NO_CONTENT, content
 from embedwell.http.asgi import App, Receive, Scope, Send, has_body
 from embedwell.http.client import Client
 from embedwell.http.context import Match, exchange, matched
-from embedwell.http.dispatch import NO_CONTENT, Dispatcher, content
+from embedwell.http.direct import SEND_SECONDS, is_direct, run_direct
+from embedwell.http.dispatch import Dispatcher
 from embedwell.http.middleware.errors import report, was_cancelled
 from embedwell.http.mounts import run_mount
 from embedwell.http.table import TAG, VARIABLE
 from embedwell.interfaces.routes import Reply, Route
 
 CALL = "embedwell.call"
-SEND_SECONDS = 120  # for a client that reads slowly
 
 
 class RuleMismatch(Exception):
@@ -25,12 +26,14 @@ class RuleMismatch(Exception):
 
 
 def endpoint(routes: Sequence[Route], dispatch: Dispatcher) -> App:
-    """The innermost ASGI application: what routing matched, a Route in Quart or a Mount."""
+    """The innermost ASGI application: what routing matched, a Route or a Mount."""
     quart = build(routes, dispatch)
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
         match = matched(scope)
-        if match.route is not None:
+        if match.route is not None and is_direct(match.route):
+            await run_direct(dispatch, scope, Client(receive, True), send)
+        elif match.route is not None:
             reading = match.route.stream or match.route.body is not None
             await _run_quart(quart, match, scope, Client(receive, reading), send)
         elif match.app is not None and scope["type"] == "http":
