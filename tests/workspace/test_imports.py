@@ -15,13 +15,14 @@ ROOMS = {
     "loader",
 }  # fmt: skip
 INSIDE = HALLS | ROOMS - {"http"}
-PARTS = {"embedder", "journal", "report", "loads", "preload", "warmup", "catalog"}
+PARTS = {"embedder", "journal", "report", "loads", "loops", "preload", "warmup", "catalog"}
 ALLOWED: dict[str, set[str]] = {
     **dict.fromkeys(HALLS, HALLS),
     **{room: HALLS | {room} for room in ROOMS},
     "embedder": INSIDE,
-    "report": INSIDE,
+    "report": INSIDE | {"loops"},
     "loads": INSIDE,
+    "loops": set(),
     "preload": INSIDE,
     "journal": HALLS,
     "warmup": INSIDE,
@@ -42,6 +43,7 @@ HOMES: dict[str, set[str]] = {
     "quart": {"http", "app"},
     "werkzeug": {"http", "app"},
     "hypercorn": {"serve"},
+    "uvloop": {"loops"},
     "pluggy": {"interfaces", "loader"},
     "numpy": {"engine", "embedder", "http", "models"},
     "huggingface_hub": set(),

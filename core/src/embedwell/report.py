@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from msgspec import structs
 
+from embedwell import loops
 from embedwell.cache.model_cache import ModelCache
 from embedwell.cache.resident import Resident
 from embedwell.cache.states import State
@@ -107,6 +108,7 @@ def info(
             "max_body_mb": config.server.max_body_mb,
             "request_timeout": config.server.request_timeout,
         },
+        event_loop=loops.running(),
         libraries=libraries(),
     )
 

@@ -61,6 +61,7 @@ class Info(Struct, frozen=True, kw_only=True):
     loaded: Sequence[str]
     queued_tokens: int
     limits: Mapping[str, Any]
+    event_loop: str  # "uvloop" or "asyncio"
     libraries: Mapping[str, str]
 
 
