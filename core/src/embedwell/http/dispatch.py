@@ -101,6 +101,8 @@ async def _in_time(route: Route, request: Request, limit: float) -> Reply:
 
 def parse_query(raw: bytes) -> Mapping[str, str]:
     """The query's fields; of a repeated one the last. Raises BadRequest."""
+    if not raw:
+        return {}
     try:
         return dict(
             parse_qsl(
