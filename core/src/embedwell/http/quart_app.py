@@ -1,7 +1,7 @@
 """Routes as Quart rules, and Quart behind a valve that keeps the body for our handlers."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
@@ -25,13 +25,20 @@ class RuleMismatch(Exception):
     """Quart refused what our own routing had matched."""
 
 
-def endpoint(routes: Sequence[Route], dispatch: Dispatcher) -> App:
-    """The innermost ASGI application: what routing matched, a Route or a Mount."""
+def endpoint(
+    routes: Sequence[Route],
+    dispatch: Dispatcher,
+    direct: Callable[[Route], bool] = is_direct,
+) -> App:
+    """The innermost ASGI application: what routing matched, a Route or a Mount.
+
+    Routes that are `direct` do without Quart, and answer the same.
+    """
     quart = build(routes, dispatch)
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
         match = matched(scope)
-        if match.route is not None and is_direct(match.route):
+        if match.route is not None and direct(match.route):
             await run_direct(dispatch, scope, Client(receive, True), send)
         elif match.route is not None:
             reading = match.route.stream or match.route.body is not None
