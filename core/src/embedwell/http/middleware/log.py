@@ -51,7 +51,7 @@ class Log:
         told = f" {problem[:MAX_PROBLEM]!a}" if problem else ""
         took = f"{event.seconds * 1000:.1f} ms"
         line = f"{event.method} {path} {event.status} {took}{model} id={event.request_id}{told}"
-        # `log` itself would walk the stack for a place that is always this one
+        # `log` itself walks the stack, for a place that is always this one
         record = access_log.makeRecord(
             access_log.name, level, __file__, 0, line, (), None, extra={"request": event}
         )
