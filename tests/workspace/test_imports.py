@@ -15,14 +15,17 @@ ROOMS = {
     "loader", "bench",
 }  # fmt: skip
 INSIDE = HALLS | ROOMS - {"http", "bench"}
-PARTS = {"embedder", "journal", "report", "loads", "preload", "warmup", "catalog", "samples"}
+PARTS = {
+    "embedder", "journal", "report", "loads", "loops", "preload", "warmup", "catalog", "samples",
+}  # fmt: skip
 ALLOWED: dict[str, set[str]] = {
     **dict.fromkeys(HALLS, HALLS),
     **{room: HALLS | {room} for room in ROOMS},
     "embedder": INSIDE,
-    "report": INSIDE,
+    "report": INSIDE | {"loops"},
     "loads": INSIDE,
     "samples": INSIDE,
+    "loops": set(),
     "preload": INSIDE,
     "journal": HALLS,
     "warmup": INSIDE,
@@ -43,6 +46,7 @@ HOMES: dict[str, set[str]] = {
     "quart": {"http", "app"},
     "werkzeug": {"http", "app"},
     "hypercorn": {"serve"},
+    "uvloop": {"loops"},
     "pluggy": {"interfaces", "loader"},
     "numpy": {"engine", "embedder", "http", "models"},
     "huggingface_hub": set(),

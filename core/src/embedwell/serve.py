@@ -20,7 +20,7 @@ import anyio
 import hypercorn
 import hypercorn.asyncio
 
-from embedwell import __version__
+from embedwell import __version__, loops
 from embedwell.app import App, create_app
 from embedwell.config.schema import Config
 from embedwell.errors import ConfigurationError
@@ -46,7 +46,8 @@ def run(config: Config, plugins: Plugins) -> int:
     lock = _lock(data_dir)
     try:
         listener = _bind(config.server.host, config.server.port)
-        return asyncio.run(_serve(runtime, listener))
+        with asyncio.Runner(loop_factory=loops.factory()) as runner:
+            return runner.run(_serve(runtime, listener))
     finally:
         os.close(lock)
 
