@@ -5,6 +5,7 @@ for the texts of a file docs/benchmarks-<file's name>.*. Ctrl-C leaves nothing r
 """
 
 import argparse
+import re
 import shlex
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from tests.benchmarks.speed.run import PYTHONS, Order, Run
 
 NAME = "benchmarks"
 MOST_ROUNDS = 20
+UNSAFE = r"[^A-Za-z0-9._-]+"  # in a link
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,7 +81,7 @@ def order(options: argparse.Namespace) -> Order:
 
 def name_of(file: Path | None) -> str:
     """Of the files that are written."""
-    return NAME if file is None else f"{NAME}-{file.stem}"
+    return NAME if file is None else f"{NAME}-{re.sub(UNSAFE, '-', file.stem)}"
 
 
 def publish(outcome: Outcome, folder: Path, name: str) -> None:

@@ -17,16 +17,16 @@ class Limits(msgspec.Struct, frozen=True):
     max_seq_length: int
 
 
-def folder() -> Path:
+def folder(distribution: str = DISTRIBUTION) -> Path:
     """Raises LookupError, saying what to do, where the package is missing."""
     try:
-        listed = files(DISTRIBUTION) or []
+        listed = files(distribution) or []
     except ImportError:
         listed = []
     for file in listed:
         if file.name == "modules.json":
             return Path(str(file.locate())).resolve().parent
-    raise LookupError(f"The package {DISTRIBUTION} has no model here: run make install")
+    raise LookupError(f"The package {distribution} has no model here: run make install")
 
 
 def shape(model: Path) -> Shape:

@@ -80,7 +80,7 @@ class Run:
             Step("measure", "the machine's product rate", 5),
             *contest.steps(ENTRIES, self._matter),
             *(step for entry in self._grown() for step in growth.steps(entry)),
-            *(Step("start", name, 8) for name in (*SERVED, RIVAL)),
+            *(Step("start server", name, 8) for name in (*SERVED, RIVAL)),
             Step("load servers", "all texts", level * len(LEVELS) * 3),
             Step("load servers", "short texts", level * 3),
         ]
@@ -175,7 +175,7 @@ class Run:
         up = []
         for name, precision in SERVED.items():
             if name in able:
-                self._progress.begin("start", name)
+                self._progress.begin("start server", name)
                 room = self._room / "servers" / precision
                 try:
                     up.append(stack.enter_context(servers.embedwell(precision, room)))
@@ -184,7 +184,7 @@ class Run:
         return up
 
     def _infinity(self, stack: ExitStack) -> list[Running]:
-        self._progress.begin("start", RIVAL)
+        self._progress.begin("start server", RIVAL)
         room = self._room / "servers" / RIVAL
         try:
             return [

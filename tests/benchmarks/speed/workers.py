@@ -21,7 +21,8 @@ class NotAvailable(Exception):
 class Worker:
     """Loaded when it is made; one question at a time."""
 
-    def __init__(self, requests: BinaryIO, answers: BinaryIO, log: Path) -> None:
+    def __init__(self, requests: BinaryIO, answers: BinaryIO, log: Path, pid: int) -> None:
+        self.pid = pid
         self._requests = requests
         self._answers = answers
         self._log = log
@@ -51,18 +52,16 @@ class Worker:
 
 
 @contextmanager
-def started(
-    entry: Entry, python: Path, setting: Setting, package: str = "tests.benchmarks.engines"
-) -> Iterator[Worker]:
+def started(entry: Entry, python: Path, setting: Setting) -> Iterator[Worker]:
     """Raises NotAvailable where it cannot load; ended on leaving."""
     setting.scratch.mkdir(parents=True, exist_ok=True)
     log = setting.scratch / "log"
     command = [
         python, "-m", "tests.benchmarks.speed.worker",
-        f"{package}.{entry.place}", entry.precision, setting.encoded(),
+        entry.place, entry.precision, setting.encoded(),
     ]  # fmt: skip
     with owned(command, log=log, environment={"TOKENIZERS_PARALLELISM": "true"}) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         requests, answers = cast(BinaryIO, process.stdin), cast(BinaryIO, process.stdout)
-        yield Worker(requests, answers, log)
+        yield Worker(requests, answers, log, process.pid)
