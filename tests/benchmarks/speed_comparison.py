@@ -88,6 +88,7 @@ def publish(outcome: Outcome, folder: Path, name: str) -> None:
     """The tables on the terminal, and all the files."""
     shown = (tables.engines, tables.servers, tables.costs, tables.goals)
     print("\n\n".join("\n".join(table(outcome)) for table in shown))
+    print(f"\n{tables.disturbed(outcome)}")
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / f"{name}.json"
     data.write_bytes(msgspec.json.format(msgspec.json.encode(outcome), indent=1))

@@ -11,6 +11,7 @@ from tests.benchmarks.engines.catalogue import BASELINE
 from tests.benchmarks.speed import tables
 from tests.benchmarks.speed.document import document
 from tests.benchmarks.speed.goals import GOALS, Goal
+from tests.benchmarks.speed.machine import worked
 from tests.benchmarks.speed.progress import Progress, Step
 from tests.benchmarks.speed.results import Cost, Found, Load, Machine, Outcome, Texts
 from tests.benchmarks.speed.texts import pairs, short
@@ -36,6 +37,7 @@ OUTCOME = Outcome(
         structs.replace(LOAD, connections=1, texts="short", p50=3.5),
     ],
     absent={"another": "not here"},
+    others=0.02,
     costs=[Cost("ours fp32", 1_000, 5e-5, 100), Cost("ours fp32", 100_000, 5.1e-5, 110)],
 )
 
@@ -94,6 +96,15 @@ def test_the_document_has_the_run_each_figure_and_what_was_not_there() -> None:
         "![Engines compared](benchmarks-engines.png)",
     ):  # fmt: skip
         assert part.replace(" ", "") in text.replace(" ", ""), part
+
+
+def test_a_disturbed_run_says_what_its_figures_are_worth() -> None:
+    assert tables.disturbed(OUTCOME) == "Other processes used 2% of the processors meanwhile."
+    assert "too low" in document(structs.replace(OUTCOME, others=0.3), "benchmarks")
+
+
+def test_processors_that_wait_or_serve_guests_do_not_work_twice() -> None:
+    assert worked("cpu  10 20 30 4000 500 6 7 8 9 9\ncpu0 1 1 1 1 1 1 1 1 1 1\n") == 81
 
 
 def test_the_file_of_a_run_says_all_that_its_document_says() -> None:

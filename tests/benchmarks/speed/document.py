@@ -12,6 +12,7 @@ Written by `make bench`, never by hand. **Last run: {started}**, {minutes:.0f} m
 * Machine: {cpu}, {cores} cores, {memory:.0f} GB, {system}; {flags}.
 * Texts: {count:,} distinct ones, {source}: {tokens:,} tokens of the model's tokeniser, special
   ones too, {mean:.0f} on average, {longest} at the most.
+* {others}
 * Model: all-MiniLM-L6-v2, {flops:.1f} MFLOP of matrix products a token.
 * Versions: Python {python}; {versions}.
 """
@@ -60,6 +61,7 @@ def _head(outcome: Outcome) -> str:
         mean=texts.tokens / texts.count,
         longest=texts.longest,
         flops=outcome.flops_per_token / 1e6,
+        others=tables.disturbed(outcome),
         python=machine.python,
         versions=", ".join(f"{name} {value}" for name, value in sorted(outcome.versions.items())),
     )

@@ -74,7 +74,10 @@ class Texts(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """A whole run. `limits` are GFLOP/s by precision, `absent` servers that could not be had."""
+    """A whole run. `limits` are GFLOP/s by precision, `absent` servers that could not be had.
+
+    `others` is the share of the processors that other processes used meanwhile.
+    """
 
     started: str  # UTC
     command: str
@@ -87,6 +90,7 @@ class Outcome(Struct, frozen=True):
     engines: Sequence[Found]
     loads: Sequence[Load]
     absent: dict[str, str]
+    others: float
     costs: Sequence[Cost] = ()
 
     def engine(self, name: str) -> Found | None:

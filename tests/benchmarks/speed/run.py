@@ -18,7 +18,7 @@ from tests.benchmarks.engines.engine import Setting
 from tests.benchmarks.speed import contest, growth, model, servers, texts
 from tests.benchmarks.speed.arithmetic import Shape
 from tests.benchmarks.speed.contest import ALONE, Contest, Matter, Place
-from tests.benchmarks.speed.machine import machine
+from tests.benchmarks.speed.machine import Busyness, machine
 from tests.benchmarks.speed.owned import owned
 from tests.benchmarks.speed.progress import Progress, Step
 from tests.benchmarks.speed.results import Cost, Found, Load, Outcome, Texts
@@ -90,7 +90,8 @@ class Run:
 
     def outcome(self) -> Outcome:
         """Takes minutes; what cannot be had is in it with its reason."""
-        began, started = time.monotonic(), f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        began, busyness = time.monotonic(), Busyness()
+        started = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         self._export()
         limits = self._limits()
         setting = self._setting()
@@ -110,6 +111,7 @@ class Run:
             engines=found,
             loads=loads,
             absent=self._absent,
+            others=busyness.others(),
             costs=costs,
         )
 

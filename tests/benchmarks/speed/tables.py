@@ -9,6 +9,7 @@ from tests.benchmarks.speed.results import Found, Outcome
 
 Cells = Sequence[str]
 NONE = "–"
+TOLERABLE = 0.05  # of the processors, for other processes
 WORDS = {True: "reached", False: "missed", None: "not measured"}
 
 
@@ -25,6 +26,12 @@ def _line(cells: Cells, widths: Sequence[int]) -> str:
     padded = [cells[0].ljust(widths[0])]
     padded += [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
     return f"| {' | '.join(padded)} |"
+
+
+def disturbed(outcome: Outcome) -> str:
+    """How much was taken from those that were measured, and what that means."""
+    meaning = ": figures are too low and not comparable" if outcome.others > TOLERABLE else ""
+    return f"Other processes used {outcome.others:.0%} of the processors meanwhile{meaning}."
 
 
 def number(value: float | None, form: str = ",.0f") -> str:
