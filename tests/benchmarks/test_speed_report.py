@@ -14,7 +14,7 @@ from tests.benchmarks.speed.goals import GOALS, Goal
 from tests.benchmarks.speed.machine import worked
 from tests.benchmarks.speed.progress import Progress, Step
 from tests.benchmarks.speed.results import Cost, Found, Load, Machine, Outcome, Texts
-from tests.benchmarks.speed.texts import pairs, short
+from tests.benchmarks.speed.texts import Pair, chosen, pairs, short
 
 LOAD = Load("embedwell", "float32", 32, "all", 450.0, 18_000, 70.0, 90.0, 0, 0.09)
 OUTCOME = Outcome(
@@ -135,11 +135,11 @@ def test_progress_says_what_runs_and_learns_how_long_it_takes() -> None:
 
 def test_pairs_are_rows_of_two_texts_and_a_number(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
-    path.write_text('one text,"another, text",4.5\n')
-    assert [(p.left, p.right, p.score) for p in pairs(path)] == [("one text", "another, text", 4.5)]
+    path.write_text('one text,"another, text",4.5\n7,one text,1.0\n')
+    assert pairs(path, chosen(path)) == [Pair("one text", "another, text", 4.5)]
     path.write_text("one text,another\n")
-    assert pairs(path) == []
-    assert pairs(None) == []
+    assert pairs(path, chosen(path)) == []
+    assert pairs(None, ["one text"]) == []
 
 
 def test_short_texts_are_those_next_to_twelve_tokens() -> None:

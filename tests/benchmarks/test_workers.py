@@ -21,14 +21,15 @@ from tests.benchmarks.speed.texts import Pair
 from tests.benchmarks.speed.workers import NotAvailable, started
 
 PYTHON = Path(sys.executable)
-PATIENCE = 60  # seconds
+PATIENCE = 20  # seconds
 TEXTS = ["a banana", "an apple and a pear", "x" * 101]
-OWNER = """
-import os, signal
+CHILD = "import signal; print('up', flush=True); signal.pause()"
+OWNER = f"""
+import os, signal, sys
 from pathlib import Path
 from tests.benchmarks.speed.owned import owned
-with owned(["sleep", "1000"], log=Path(os.devnull)) as process:
-    os.set_blocking(process.stdout.fileno(), True)
+with owned([sys.executable, "-c", {CHILD!r}], log=Path(os.devnull)) as process:
+    process.stdout.readline()
     print(process.pid, flush=True)
     signal.pause()
 """

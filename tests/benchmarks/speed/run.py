@@ -62,7 +62,7 @@ class Run:
             texts=order.texts,
             tokens=sum(lengths),
             short=self._short[:ALONE],
-            pairs=texts.pairs(order.file),
+            pairs=texts.pairs(order.file, order.texts),
             rounds=order.rounds,
         )
         self._longest = max(lengths)

@@ -30,8 +30,12 @@ def _line(cells: Cells, widths: Sequence[int]) -> str:
 
 def disturbed(outcome: Outcome) -> str:
     """How much was taken from those that were measured, and what that means."""
-    meaning = ": figures are too low and not comparable" if outcome.others > TOLERABLE else ""
-    return f"Other processes used {outcome.others:.0%} of the processors meanwhile{meaning}."
+    said = f"Other processes used {outcome.others:.0%} of the processors meanwhile"
+    if outcome.others <= TOLERABLE:
+        return f"{said}."
+    return (
+        f"**{said}: the figures are too low and not comparable. Run it again on a quiet machine.**"
+    )
 
 
 def number(value: float | None, form: str = ",.0f") -> str:

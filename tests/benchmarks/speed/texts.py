@@ -33,15 +33,20 @@ def calibration() -> list[str]:
     return generated(CALIBRATION, CALIBRATION_SEED)
 
 
-def pairs(path: Path | None) -> list[Pair]:
-    """The rows of a CSV file that are text, text, number; none where it has others."""
+def pairs(path: Path | None, known: Sequence[str]) -> list[Pair]:
+    """The rows of a CSV file of text, text, number; none where it has others.
+
+    Rows with a text that is not `known` are left out: a number by itself is no text.
+    """
     if path is None or path.suffix != ".csv":
         return []
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
-            return [_pair(row) for row in csv.reader(file)]
+            found = [_pair(row) for row in csv.reader(file)]
         except ValueError:
             return []
+    texts = set(known)
+    return [pair for pair in found if pair.left in texts and pair.right in texts]
 
 
 def _pair(row: Sequence[str]) -> Pair:
