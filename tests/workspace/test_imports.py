@@ -46,14 +46,13 @@ HOMES: dict[str, set[str]] = {
     "quart": {"http", "app"},
     "werkzeug": {"http", "app"},
     "hypercorn": {"serve"},
-    "uvloop": {"loops"},
     "pluggy": {"interfaces", "loader"},
     "numpy": {"engine", "embedder", "http", "models"},
     "huggingface_hub": set(),
     "httpcore": set(),
     "pynvml": {"engine"},
     "sqlite3": {"state"},
-    "uvloop": {"bench"},
+    "uvloop": {"bench", "loops"},
 }
 HEAVY = {"torch", "transformers", "safetensors", "tokenizers", "hypercorn", "quart"}
 HEAVY_HOMES = {"engine", "serve", "http", "app"}  # themselves imported only inside functions
