@@ -182,7 +182,7 @@ def processor() -> str:
     except OSError:
         return platform.processor()
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor())
+    return next(named, "") or platform.processor()  # which starts a process to find out
 
 
 def libraries() -> Mapping[str, str]:

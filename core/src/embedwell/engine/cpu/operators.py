@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 LOG = logging.getLogger(__name__)
+CPUINFO = Path("/proc/cpuinfo")
 TOKENS = 2048  # a hint of how many rows a product will have
 # What a product may end with, in oneDNN's words.
 FUSED: dict[str, tuple[str, str]] = {
@@ -26,7 +27,7 @@ PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
     "silu": functional.silu,
 }
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2}  # of the check's largest number
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2}  # of the check's largest number
 
 
 def pack(weight: Tensor) -> Tensor:
@@ -52,11 +53,10 @@ def usable(dtype: torch.dtype) -> bool:
         return False
 
 
-@cache
 def native_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 numbers itself; elsewhere they are slower."""
     try:
-        flags = Path("/proc/cpuinfo").read_text("utf-8", "replace").split()
+        flags = CPUINFO.read_text("utf-8", "replace").split()
     except OSError:
         return False
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
@@ -65,8 +65,8 @@ def native_bfloat16() -> bool:
 @torch.inference_mode()
 def _agrees(activation: str, dtype: torch.dtype) -> bool:
     dice = torch.Generator().manual_seed(0)
-    rows, weight, bias = (
-        torch.randn(shape, generator=dice).to(dtype) for shape in ((3, 64), (48, 64), (48,))
+    rows, weight, bias = (  # so that products are about 1, where activations differ most
+        (torch.randn(shape, generator=dice) / 3).to(dtype) for shape in ((3, 64), (48, 64), (48,))
     )
     found = linear(rows, pack(weight), bias, activation).float()
     wanted = PLAIN[activation](functional.linear(rows.float(), weight.float(), bias.float()))

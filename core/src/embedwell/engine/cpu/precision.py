@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 
-from embedwell.engine import encoder, parity
+from embedwell.engine import encoder, packing, parity
 from embedwell.engine.body import Body
 from embedwell.engine.cpu import operators, surgery
 from embedwell.engine.heads import Heads
@@ -52,7 +52,8 @@ class Settling:
         if trial.known is not None:
             return _shaped(self._read(), trial.known), trial.known
         body = self._read()
-        choice = parity.choose(body, min(self._longest, body.longest or self._longest))
+        longest = min(self._longest, body.longest or self._longest)
+        choice = parity.choose(body, longest)
         plain = Verdict(
             dtype="float32",
             packed=choice.packed,
@@ -60,7 +61,9 @@ class Settling:
             deviation=choice.deviation,
             why=choice.why,
         )
-        samples = trial.samples or parity.batch(body, SAMPLE_LENGTHS, self._longest)
+        samples = trial.samples
+        if samples is None or not _takes(body, samples):
+            samples = parity.batch(body, SAMPLE_LENGTHS, longest)
         exact = self._vectors(body, plain, samples)
         notes = [plain.why]
         if wanted == "auto" and not operators.native_bfloat16():
@@ -72,7 +75,9 @@ class Settling:
             notes.append(note)
             if cosine >= FLOORS[dtype]:
                 return body, replace(verdict, cosine=cosine, why="; ".join(notes))
-            body = self._read()  # what was replaced stays replaced
+            del body  # what was replaced stays replaced, and memory holds one of them
+            body = self._read()
+        notes.append("so it runs in plain float32")
         return _shaped(body, plain), replace(plain, why="; ".join(notes))
 
     def _compared(
@@ -93,6 +98,15 @@ class Settling:
         return encoder.rows(samples, body, self._heads, self._facts(body, verdict))
 
 
+def _takes(body: Body, samples: Batch) -> bool:
+    """A model may have fewer positions or tokens than its files say: short texts are served yet."""
+    try:
+        packing.check(samples, body.vocabulary, body.longest)
+    except ValueError:
+        return False
+    return True
+
+
 def _shaped(body: Body, verdict: Verdict) -> Body:
     """The body, set to run as the verdict says."""
     body.use(verdict.packed)
@@ -107,7 +121,9 @@ def _shaped(body: Body, verdict: Verdict) -> Body:
 
 def least_cosine(rows: "Rows", others: "Rows") -> float:
     """The smallest cosine of a row to its fellow; 0 where one of them is not finite."""
+    if not (np.isfinite(rows).all() and np.isfinite(others).all()):
+        return 0.0
     one, other = rows.astype(np.float64), others.astype(np.float64)
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     cosines = (one * other).sum(1) / np.maximum(lengths, 1e-30)
-    return float(cosines.min()) if np.isfinite(cosines).all() else 0.0
+    return float(cosines.min())
