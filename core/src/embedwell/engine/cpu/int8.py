@@ -16,22 +16,20 @@ SMALLEST = 1e-12  # the largest number of a token that is all zeros
 
 
 class Quantizer:
-    """Activations as bytes; remembers the last, for several layers are often given the same."""
+    """Activations as bytes, for all layers of one model.
+
+    It keeps the last ones, for query, key and value layers are given the very same tensor.
+    """
 
     def __init__(self) -> None:
         self._given: Tensor | None = None
         self._found: tuple[Tensor, Tensor] = (torch.empty(0), torch.empty(0))
 
     def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Unsigned bytes around 128, and what one step is worth for each row, `[…, 1]`."""
+        """Unsigned bytes around 128 `[n, inputs]`, and what one step is worth in each row `[n, 1]`."""
         if rows is not self._given:
             self._given, self._found = rows, _quantized(rows.reshape(-1, rows.shape[-1]))
         return self._found
-
-    def forget(self) -> None:
-        """Let go of the last tensors."""
-        self._given = None
-        self._found = (torch.empty(0), torch.empty(0))
 
 
 def _quantized(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,7 +51,7 @@ def _blocks(count: int) -> Iterator[slice]:
 class Int8Linear(nn.Module):
     """An nn.Linear whose products are of bytes; rows in and out keep their dtype."""
 
-    def __init__(self, layer: nn.Linear, activation: str, quantizer: Quantizer) -> None:
+    def __init__(self, quantizer: Quantizer, layer: nn.Linear, activation: str) -> None:
         super().__init__()
         weight = layer.weight.float()
         self.scales = weight.abs().amax(1).clamp_(min=SMALLEST).div_(MOST)
