@@ -3,6 +3,7 @@
 A scale of its own for every token keeps a vector from depending on what shares its batch.
 """
 
+import threading
 from collections.abc import Iterator
 
 import torch
@@ -22,14 +23,15 @@ class Quantizer:
     """
 
     def __init__(self) -> None:
-        self._given: Tensor | None = None
-        self._found: tuple[Tensor, Tensor] = (torch.empty(0), torch.empty(0))
+        self._last = threading.local()  # parts of a batch run side by side
 
     def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Unsigned bytes around 128 `[n, inputs]`, and what one step is worth in each row `[n, 1]`."""
-        if rows is not self._given:
-            self._given, self._found = rows, _quantized(rows.reshape(-1, rows.shape[-1]))
-        return self._found
+        """Unsigned bytes around 128 `[n, inputs]`; what a step is worth in each row `[n, 1]`."""
+        if rows is not getattr(self._last, "given", None):
+            self._last.given = rows
+            self._last.found = _quantized(rows.reshape(-1, rows.shape[-1]))
+        found: tuple[Tensor, Tensor] = self._last.found
+        return found
 
 
 def _quantized(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,7 +60,7 @@ class Int8Linear(nn.Module):
         whole = (weight / self.scales[:, None]).round_().to(torch.int8)
         self.weight = operators.pack_int8(whole)
         self.zeros = torch.zeros(len(whole), dtype=torch.int64)
-        self.bias = layer.bias
+        self.bias: Tensor | None = layer.bias
         self.activation = operators.PLAIN[activation]
         self.quantizer = quantizer
         self.packed_bytes = whole.nbytes + self.scales.nbytes + self.zeros.nbytes
