@@ -25,8 +25,8 @@ class Lanes(Protocol):
     def count(self, tokens: int, texts: int) -> int:
         """In how many parts a batch runs best."""
 
-    def run(self, parts: "Sequence[Callable[[], Tensor]]") -> list[Tensor]:
-        """What each part returns, in their order."""
+    def run(self, parts: "Sequence[Callable[[], Tensor]]", tokens: int) -> list[Tensor]:
+        """What each part returns, in their order; `tokens` are in all of them."""
 
 
 class _Alone:
@@ -35,7 +35,7 @@ class _Alone:
     def count(self, tokens: int, texts: int) -> int:
         return 1
 
-    def run(self, parts: "Sequence[Callable[[], Tensor]]") -> list[Tensor]:
+    def run(self, parts: "Sequence[Callable[[], Tensor]]", tokens: int) -> list[Tensor]:
         return [part() for part in parts]
 
 
@@ -83,11 +83,11 @@ def rows(
     indices = packing.order(batch)
     count = lanes.count(len(ids), len(indices))
     dealt = [indices[first::count] for first in range(count)]  # alike in lengths, each ascending
-    run = _Part(batch, ids, body, heads, facts)
-    found = lanes.run([partial(run, own) for own in dealt])
+    part = _Part(batch, ids, body, heads, facts)
+    found = lanes.run([partial(part.rows, own) for own in dealt], len(ids))
     ordered = np.empty((len(indices), found[0].shape[1]), dtype=np.float32)
-    for own, part in zip(dealt, found, strict=True):
-        ordered[own] = part.numpy()
+    for own, some in zip(dealt, found, strict=True):
+        ordered[own] = some.numpy()
     return ordered
 
 
@@ -101,7 +101,7 @@ class _Part(NamedTuple):
     facts: EncoderFacts
 
     @torch.inference_mode()
-    def __call__(self, own: list[int]) -> Tensor:
+    def rows(self, own: list[int]) -> Tensor:
         """Their rows in this order, shortest first."""
         ends = _ends([self.batch.lengths[i] for i in own], self.facts)
         groups = packing.groups(self.batch, self.ids, own, ends)

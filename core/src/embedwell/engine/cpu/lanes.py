@@ -15,6 +15,7 @@ from embedwell.engine.cpu import threads
 
 T = TypeVar("T")
 LEAST = 256  # tokens of a part; fewer are quicker together
+FEW = 128  # tokens that one processor computes before others would have been woken
 
 
 class Lanes:
@@ -28,10 +29,10 @@ class Lanes:
         """In how many parts a batch runs best."""
         return max(1, min(self._processors, texts, tokens // LEAST))
 
-    def run(self, parts: Sequence[Callable[[], T]]) -> list[T]:
+    def run(self, parts: Sequence[Callable[[], T]], tokens: int) -> list[T]:
         """What each part returns, in their order; raises what the first that failed raised."""
-        threads.use(max(1, self._processors // len(parts)))
         if len(parts) == 1:
+            threads.use(1 if tokens < FEW else self._processors)
             return [parts[0]()]
         futures: list[Future[T]] = [
             lane.begin(part) for lane, part in zip(self._own(len(parts)), parts, strict=True)
