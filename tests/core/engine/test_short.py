@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import accumulate, groupby
+from typing import Any
 
 import pytest
 import torch
@@ -51,7 +52,8 @@ def one_by_one(
 ) -> Tensor:
     """In float32, whatever is given."""
     pieces = []
-    for own in zip(*(part.float().split(lengths) for part in (query, key, value)), strict=True):
+    parts = (torch.split(part.float(), lengths) for part in (query, key, value))
+    for own in zip(*parts, strict=True):
         q, k, v = (part.transpose(0, 1)[None] for part in own)
         found = scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=True)
         pieces.append(found[0].transpose(0, 1))
@@ -190,8 +192,7 @@ def test_a_text_that_is_too_long_for_it_goes_another_way(longest: int) -> None:
     row = tuple(part.bfloat16() for part in random_row(lengths, 2, 1, 8))
     given_row = attention.Row(runs(lengths))
     query, key, value = (part.transpose(0, 1)[None] for part in row)
-    found, _ = packed_attention(
-        torch.nn.Module(), query, key, value, None, **{attention.ARGUMENT: given_row}
-    )
+    argument: dict[str, Any] = {attention.ARGUMENT: given_row}
+    found, _ = packed_attention(torch.nn.Module(), query, key, value, None, **argument)
     assert largest_difference(found[0], one_by_one(lengths, 8**-0.5, *row)) < 0.05
     assert given_row.layout(2, 1).tokens == sum(n for n in lengths if n <= short.LONGEST)
