@@ -1,7 +1,6 @@
 """`embedwell verify` as an operator uses it, on small models that a training left behind."""
 
 import io
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,18 +8,16 @@ from typing import NamedTuple
 
 import msgspec
 import pytest
-import torch
 
 from embedwell.cli.main import main
 from embedwell.cli.verify_progress import VerifyProgress
 from embedwell.engine.tolerances import COMPOSITION, FLOORS
-from embedwell.engine.transformer import model_class
 from embedwell.interfaces.tasks import Task
 from embedwell.samples import TEXTS
 from embedwell.testing import make_model_folder
 from embedwell.verify import peer
 from embedwell.verify.results import Verification
-from tests.core.engine import small_models as small
+from tests.core.verify.models import small_model
 
 CONFIG = """
 [sources.training]
@@ -36,22 +33,6 @@ class Done(NamedTuple):
     code: int
     out: str
     errors: str
-
-
-def small_model(folder: Path, far: float = 0) -> None:
-    """A BERT of random weights whose tokeniser knows w0 … w199, all embedded `far` from zero.
-
-    bfloat16 has no digits left for what makes such words differ; layer norm brings it out.
-    """
-    make_model_folder(folder, hidden=small.HIDDEN)
-    kind = {"model_max_length": 64, "tokenizer_class": "PreTrainedTokenizerFast"}
-    names = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]"}
-    (folder / "tokenizer_config.json").write_text(json.dumps(kind | names))
-    small.build(folder, "bert", vocab_size=205, max_position_embeddings=64)
-    model = model_class("bert").from_pretrained(folder)
-    with torch.no_grad():
-        model.get_parameter("embeddings.word_embeddings.weight")[5:] += far
-    model.save_pretrained(folder)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embedwell.engine.tolerances import COMPOSITION, FLOORS
 from embedwell.errors import ModelError
 from embedwell.interfaces.embedding import Tokens
 from embedwell.interfaces.encoders import Batch
@@ -64,3 +65,7 @@ class NotFinite(FakeEncoder):
 def test_values_that_are_not_finite_end_it() -> None:
     with pytest.raises(ModelError, match="not finite for text 2: do not serve it"):
         encoded(NotFinite(), TOKENS, [[0, 1, 2]], lambda count: None)
+
+
+def test_every_dtype_has_both_tolerances() -> None:
+    assert FLOORS.keys() == COMPOSITION.keys()

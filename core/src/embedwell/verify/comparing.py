@@ -28,7 +28,7 @@ def encoded(
     """
     rows = np.empty((len(tokens.lengths), encoder.facts.dimensions), np.float32)
     for batch in batches:
-        rows[list(batch)] = encoder.encode(_batch(tokens, batch))
+        rows[list(batch)] = encoder.encode(batch_of(tokens, batch))
         step(len(batch))
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
@@ -37,7 +37,8 @@ def encoded(
     return rows
 
 
-def _batch(tokens: Tokens, indices: Sequence[int]) -> Batch:
+def batch_of(tokens: Tokens, indices: Sequence[int]) -> Batch:
+    """These of the texts."""
     return Batch(
         b"".join(tokens.ids[index] for index in indices),
         tuple(tokens.lengths[index] for index in indices),
