@@ -18,7 +18,6 @@ INSIDE = HALLS | ROOMS - {"http", "bench"}
 PARTS = {
     "embedder", "journal", "report", "loads", "loops", "preload", "warmup", "catalog", "samples",
 }  # fmt: skip
-PARTS = {"embedder", "journal", "report", "loads", "preload", "warmup", "catalog", "samples"}
 COMMANDS = {"verify"}  # what the command line alone uses
 ALLOWED: dict[str, set[str]] = {
     **dict.fromkeys(HALLS, HALLS),

@@ -152,7 +152,7 @@ def test_a_snapshot_that_sentence_transformers_cannot_run_is_said(tmp_path: Path
     [
         (["nope"], 70, "Model not found: nope; `embedwell models` lists those at hand"),
         (["broken"], 70, "embedwell verify failed:\n  broken: "),
-        (["near", "--dtype", "int8"], 2, "engine.dtype: this version cannot compute in int8: use"),
+        (["near", "--dtype", "int8"], 2, "invalid choice: 'int8'"),
         (["near", "--dtype", "float8"], 2, "invalid choice: 'float8'"),
         (["near", "--count", "0"], 2, "say a number from 1 to 20000"),
         (["near", "--texts", "none.txt"], 70, "none.txt cannot be read: No such file"),

@@ -42,7 +42,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     add("tag", type=_ref, metavar="TAG", help="[source:]name[@revision]")
     add(
         "--dtype",
-        choices=("auto", "float32", "bfloat16", "int8"),
+        choices=("auto", "float32", "bfloat16"),
         help="to compute in (default: engine.dtype of the configuration)",
     )
     add(

@@ -42,7 +42,7 @@ class CpuBackend:
     device = "cpu"
 
     def __init__(self, thread_count: int, dtype: str = "auto") -> None:
-        """`dtype` is "auto", "float32", "bfloat16" or "int8": what models are to compute in."""
+        """`dtype` is "auto", "float32" or "bfloat16": what models are to compute in."""
         self.thread_count = thread_count
         self.dtype = dtype
         self._lanes = Lanes(thread_count)

@@ -58,37 +58,12 @@ def native_bfloat16() -> bool:
     return _has({"avx512_bf16", "amx_bf16", "bf16"})
 
 
-@cache
-def native_int8() -> bool:
-    """Whether the processor adds up products of bytes itself."""
-    return _has({"avx512_vnni", "avx_vnni", "amx_int8"})
-
-
 def _has(wanted: set[str]) -> bool:
     try:
         flags = CPUINFO.read_text("utf-8", "replace").split()
     except OSError:
         return False
     return not wanted.isdisjoint(flags)
-
-
-@cache
-@torch.inference_mode()
-def usable_int8() -> bool:
-    """Whether products of bytes exist here and are exact; logs why not, once."""
-    dice = torch.Generator().manual_seed(0)
-    rows = torch.randint(0, 256, (3, 64), generator=dice, dtype=torch.uint8)
-    weight = torch.randint(-127, 128, (48, 64), generator=dice, dtype=torch.int8)
-    ones, zeros = torch.ones(48), torch.zeros(48, dtype=torch.int64)
-    wanted = (rows.float() - 128) @ weight.float().t()
-    try:
-        found = linear_int8(rows, pack_int8(weight), ones, zeros, torch.float32)
-    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-        LOG.warning("int8 products are not used (%s: %.200s)", type(error).__name__, error)
-        return False
-    if not torch.equal(found, wanted):
-        LOG.warning("int8 products are wrong here: not used")
-    return torch.equal(found, wanted)
 
 
 @torch.inference_mode()
@@ -103,19 +78,3 @@ def _agrees(activation: str, dtype: torch.dtype) -> bool:
     if not agrees:
         LOG.warning("packed products with activation %r are wrong here: not used", activation)
     return agrees
-
-
-def pack_int8(weight: Tensor) -> Tensor:
-    """Signed bytes `[outputs, inputs]` as oneDNN wants them."""
-    packed: Tensor = torch.ops.onednn.qlinear_prepack(weight, None)
-    return packed
-
-
-def linear_int8(
-    rows: Tensor, packed: Tensor, scales: Tensor, zeros: Tensor, dtype: torch.dtype
-) -> Tensor:
-    """Unsigned bytes around 128 times packed signed ones, in steps of each channel's scale."""
-    product: Tensor = torch.ops.onednn.qlinear_pointwise(
-        rows, 1.0, 128, packed, scales, zeros, None, 1.0, 0, dtype, "none", [], ""
-    )
-    return product

@@ -1,7 +1,6 @@
 """In which numbers a model computes: the cheapest that is wanted and keeps its vectors."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +10,6 @@ from msgspec.structs import replace
 from embedwell.engine import encoder, packing, parity
 from embedwell.engine.body import Body
 from embedwell.engine.cpu import operators, surgery
-from embedwell.engine.cpu.int8 import Int8Linear, Quantizer
-from embedwell.engine.cpu.surgery import PackedLinear
 from embedwell.engine.heads import Heads
 from embedwell.engine.memory import is_out_of_memory
 from embedwell.engine.tolerances import FLOORS
@@ -21,14 +18,12 @@ from embedwell.interfaces.encoders import Batch, EncoderFacts, Trial, Verdict
 if TYPE_CHECKING:
     from embedwell.interfaces.encoders import Rows
 
-# What rows and parameters are; the products of "int8" are of bytes.
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # What is tried, in this order; float32 without packed products is what is left.
 ORDERS = {
     "auto": ("bfloat16", "float32"),
     "bfloat16": ("bfloat16", "float32"),
     "float32": ("float32",),
-    "int8": ("int8", "bfloat16", "float32"),
 }
 SAMPLE_LENGTHS = (3, 5, 8, 13, 21, 34, 55, 89)  # of the random ids that stand in for texts
 
@@ -71,15 +66,11 @@ class Settling:
             samples = parity.batch(body, SAMPLE_LENGTHS, longest)
         exact = self._vectors(body, plain, samples)
         notes = [plain.why]
-        if wanted == "int8" and not (operators.native_int8() and operators.usable_int8()):
-            wanted = "auto"
-            notes.append("this processor has no int8 products")
         if wanted == "auto" and not operators.native_bfloat16():
             wanted = "float32"
             notes.append("this processor has no bfloat16 products")
         for dtype in ORDERS[wanted]:
-            fast = dtype == "int8" or operators.usable(DTYPES[dtype])
-            verdict = replace(plain, dtype=dtype, fast=fast)
+            verdict = replace(plain, dtype=dtype, fast=operators.usable(DTYPES[dtype]))
             cosine, note = self._compared(body, verdict, samples, exact)
             notes.append(note)
             if cosine >= FLOORS[dtype]:
@@ -124,8 +115,7 @@ def _shaped(body: Body, verdict: Verdict) -> Body:
         parameter.data = parameter.data.to(dtype)
     if verdict.fast:
         texts = parity.probe(body, SAMPLE_LENGTHS[:2])
-        make = partial(Int8Linear, Quantizer()) if verdict.dtype == "int8" else PackedLinear
-        surgery.pack(body.model, lambda: list(body.blocks(texts)), make)
+        surgery.pack(body.model, lambda: list(body.blocks(texts)))
     return body
 
 

@@ -29,11 +29,8 @@ class PackedLinear(nn.Module):
         return operators.linear(rows, self.weight, self.bias, self.activation)
 
 
-Make = Callable[[nn.Linear, str], nn.Module]
-
-
-def pack(model: nn.Module, run: Callable[[], object], make: Make = PackedLinear) -> None:
-    """Replace every linear layer by what `make` gives for it and the activation that follows it.
+def pack(model: nn.Module, run: Callable[[], object]) -> None:
+    """Replace every linear layer, and fuse the activations that follow one directly.
 
     `run` is one forward pass, in which is seen what follows what. Call under inference mode.
     """
@@ -42,7 +39,7 @@ def pack(model: nn.Module, run: Callable[[], object], make: Make = PackedLinear)
     others: dict[nn.Module, nn.Module] = {spent: nn.Identity() for spent in watch.spent()}
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if type(module) is nn.Linear and module not in others:
-            others[module] = make(module, endings.get(module, ""))
+            others[module] = PackedLinear(module, endings.get(module, ""))
             module.register_parameter("weight", None)  # or all of both stay until the end
         if module in others:
             model.set_submodule(name, others[module])
