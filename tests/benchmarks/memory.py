@@ -98,7 +98,7 @@ def _runtime(folder: Path, dtype: str, budget: int) -> Runtime:
     config = Config(
         server=Server(data_dir=str(folder)),
         engine=Engine(device="cpu", dtype=dtype),  # type: ignore[arg-type]
-        batching=Batching(max_batch_tokens=budget),
+        batching=Batching(max_batch_tokens=budget, batch_timeout=600),  # other programs may run
         cache=Cache(safety_margin_gb=0.1),
         sources=Sources(tables={**tables, "huggingface": {"download": "never"}}),
     )
