@@ -57,17 +57,22 @@ def test_a_part_that_fails_is_raised_once_all_have_ended() -> None:
     assert lanes.run([works, works], 2 * LEAST) == [1, 1]  # a failure costs no lane
 
 
-def test_each_thread_has_lanes_of_its_own_which_end_with_it() -> None:
+def test_each_thread_has_lanes_of_its_own() -> None:
     lanes, stuck = Lanes(2), threading.Event()
     hanging = threading.Thread(
-        target=lambda: lanes.run([lambda: stuck.wait(60), threading.get_ident], 2 * LEAST)
+        target=lambda: lanes.run([lambda: stuck.wait(60), lambda: True], 2 * LEAST)
     )
     hanging.start()
-    threads = lanes.run([threading.current_thread, threading.current_thread], 2 * LEAST)
-    assert len(set(threads)) == 2  # while the other's first lane still hangs
+    assert len(set(both(lanes))) == 2  # while the other's first lane still hangs
     stuck.set()
     hanging.join(60)
-    del lanes
-    for thread in threads:
+
+
+def test_lanes_end_with_who_uses_them() -> None:
+    for thread in both(Lanes(2)):
         thread.join(60)
         assert not thread.is_alive()
+
+
+def both(lanes: Lanes) -> list[threading.Thread]:
+    return lanes.run([threading.current_thread, threading.current_thread], 2 * LEAST)
