@@ -12,7 +12,7 @@ from msgspec import structs
 from embedwell import report
 from embedwell.errors import ModelError
 from embedwell.interfaces.caches import Estimate, Need
-from embedwell.interfaces.encoders import Batch
+from embedwell.interfaces.encoders import Batch, Trial
 from embedwell.interfaces.models import Manifest, ModelKey, Snapshot
 from embedwell.loads import UNLOADS, BackendLoader
 from embedwell.models.manifests import Manifests
@@ -35,14 +35,23 @@ async def costs(tmp_path: Path) -> AsyncIterator[Costs]:
     await database.aclose()
 
 
-def loader(costs: Costs, backend: FakeBackend | None = None) -> BackendLoader:
+def loader(
+    costs: Costs,
+    backend: FakeBackend | None = None,
+    asked: list[str] | None = None,
+    *,
+    engine: str = "e",
+) -> BackendLoader:
+    """`asked` gets the names of models that samples are made for."""
     manifest = structs.replace(MANIFEST, bytes=FROM_FILES.weights)
     manifests = Manifests(BoundedThreads(1), lambda path: manifest)
-    return BackendLoader(backend or FakeBackend(), manifests, costs, engine="e", samples=sampled)
 
+    async def samples(snapshot: Snapshot, manifest: Manifest) -> Batch:
+        if asked is not None:
+            asked.append(snapshot.key.name)
+        return SAMPLES
 
-async def sampled(snapshot: Snapshot, manifest: Manifest) -> Batch:
-    return SAMPLES
+    return BackendLoader(backend or FakeBackend(), manifests, costs, engine=engine, samples=samples)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +82,55 @@ async def test_a_load_replaces_what_was_remembered(costs: Costs) -> None:
     loads = loader(costs)
     await loads.load(A)
     assert (await loads.estimate(A)).need == FROM_FILES
+
+
+async def test_what_a_load_found_is_not_looked_for_again(costs: Costs) -> None:
+    backend, asked = FakeBackend(), list[str]()
+    loads = loader(costs, backend, asked)
+    found = (await loads.load(A)).facts.verdict
+    for _ in range(2):
+        await loads.load(A)
+    assert backend.trials == [Trial(samples=SAMPLES), *2 * [Trial(known=found)]]
+    assert asked == ["A"], "samples are made only where they are used"
+
+
+async def test_other_content_is_tried_anew(costs: Costs) -> None:
+    backend = FakeBackend()
+    loads = loader(costs, backend)
+    await loads.load(A)
+    changed = structs.replace(A, digest="def")
+    await loads.load(changed)
+    assert backend.trials == 2 * [Trial(samples=SAMPLES)]
+
+
+async def test_another_precision_or_engine_is_tried_anew(costs: Costs) -> None:
+    await loader(costs).load(A)
+    backend = FakeBackend()
+    backend.dtype = "bfloat16"
+    await loader(costs, backend).load(A)
+    await loader(costs, backend, engine="another").load(A)
+    assert backend.trials == 2 * [Trial(samples=SAMPLES)]
+
+
+async def test_a_measurement_of_an_earlier_version_has_found_nothing(costs: Costs) -> None:
+    costs.put(CostKey("abc", "float32", "fake", "e"), Cost(1, 1, 1.0))
+    backend = FakeBackend()
+    await loader(costs, backend).load(A)
+    assert backend.trials == [Trial(samples=SAMPLES)]
+
+
+async def test_a_load_that_failed_has_found_nothing(costs: Costs) -> None:
+    backend = FakeBackend()
+    backend.failures = [RuntimeError("broken")]
+    loads = loader(costs, backend)
+    with pytest.raises(RuntimeError, match="broken"):
+        await loads.load(A)
+    await loads.load(A)
+    assert backend.trials == 2 * [Trial(samples=SAMPLES)]
+
+
+def test_another_processor_is_another_engine() -> None:
+    assert report.processor() in report.engine()
 
 
 def test_measurements_of_another_version_of_ours_do_not_count() -> None:

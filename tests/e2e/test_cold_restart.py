@@ -19,6 +19,7 @@ from embedwell.config.schema import Sources
 from embedwell.interfaces.caches import Need
 from embedwell.interfaces.encoders import UNTRIED, Trial
 from embedwell.interfaces.models import Manifest
+from embedwell.state.schema import MIGRATIONS
 from embedwell.testing import FakeBackend, FakeEncoder, make_model_folder
 from embedwell.testing.server import RunningServer, running_server
 from tests.e2e.conftest import Start, config
@@ -213,20 +214,20 @@ async def refusal(folder: Path) -> tuple[int | None, Sequence[str]]:
 async def test_a_directory_that_a_newer_version_wrote_is_refused_in_one_line(
     tmp_path: Path,
 ) -> None:
-    layout, state = tmp_path / "layout", tmp_path / "state"
+    layout, state, newer = tmp_path / "layout", tmp_path / "state", len(MIGRATIONS) + 1
     for folder in (layout, state):
         folder.mkdir()
     (layout / "FORMAT").write_text("7\n")
     with closing(sqlite3.connect(state / "state.sqlite3")) as connection:
-        connection.execute("PRAGMA user_version = 7")
+        connection.execute(f"PRAGMA user_version = {newer}")
     refused = await asyncio.gather(refusal(layout), refusal(state))
     for (code, lines), reason in zip(
         refused,
         (
             "server.data_dir: data directory has format 7, this version reads 1: use a newer "
             "version, or another directory",
-            f"{state}/state.sqlite3: written by a newer Embedwell (format 7, this one knows 1); "
-            "install that version, or move it",
+            f"{state}/state.sqlite3: written by a newer Embedwell (format {newer}, this one "
+            f"knows {len(MIGRATIONS)}); install that version, or move it",
         ),
         strict=True,
     ):

@@ -15,15 +15,19 @@ ROOMS = {
     "loader", "bench",
 }  # fmt: skip
 INSIDE = HALLS | ROOMS - {"http", "bench"}
+PARTS = {
+    "embedder", "journal", "report", "loads", "loops", "preload", "warmup", "catalog", "samples",
+}  # fmt: skip
 PARTS = {"embedder", "journal", "report", "loads", "preload", "warmup", "catalog", "samples"}
 COMMANDS = {"verify"}  # what the command line alone uses
 ALLOWED: dict[str, set[str]] = {
     **dict.fromkeys(HALLS, HALLS),
     **{room: HALLS | {room} for room in ROOMS},
     "embedder": INSIDE,
-    "report": INSIDE,
+    "report": INSIDE | {"loops"},
     "loads": INSIDE,
     "samples": INSIDE,
+    "loops": set(),
     "preload": INSIDE,
     "journal": HALLS,
     "warmup": INSIDE,
@@ -51,7 +55,7 @@ HOMES: dict[str, set[str]] = {
     "httpcore": set(),
     "pynvml": {"engine"},
     "sqlite3": {"state"},
-    "uvloop": {"bench"},
+    "uvloop": {"bench", "loops"},
     "sentence_transformers": {"verify"},
 }
 HEAVY = {

@@ -44,6 +44,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "max_position_embeddings": 256, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
         "cls_token_id": 1, "sep_token_id": 2,
     },
+    "nomic_bert": {**SIZES, "head_dim": 8, "max_position_embeddings": 256, "pad_token_id": 0},
     "deberta-v2": {
         **SIZES, "max_position_embeddings": 96, "relative_attention": True, "position_buckets": 16,
         "pos_att_type": ["p2c", "c2p"], "norm_rel_ebd": "layer_norm", "share_att_key": True,
@@ -68,7 +69,28 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def build(folder: Path, model_type: str, **changes: Any) -> Path:
+# Sizes that no vector register divides, heads of odd widths, biases where there were none.
+ODD: dict[str, tuple[str, dict[str, Any]]] = {
+    "bert 48": ("bert", {"hidden_size": 48, "num_attention_heads": 3, "intermediate_size": 75}),
+    "bert 33": ("bert", {"hidden_size": 33, "num_attention_heads": 3, "intermediate_size": 1}),
+    "roberta relu6": ("roberta", {"hidden_act": "relu6", "intermediate_size": 65}),
+    "bert quick_gelu": ("bert", {"hidden_act": "quick_gelu"}),
+    "bert one head": ("bert", {"num_attention_heads": 1, "num_hidden_layers": 1}),
+    "distilbert relu": ("distilbert", {"activation": "relu", "hidden_dim": 31}),
+    "modernbert biased": (
+        "modernbert", {"attention_bias": True, "mlp_bias": True, "intermediate_size": 37}
+    ),
+    "llama biased": (
+        "llama",
+        {"attention_bias": True, "mlp_bias": True, "hidden_size": 48, "head_dim": 12,
+         "num_key_value_heads": 1, "intermediate_size": 75},
+    ),
+    "qwen3 37": ("qwen3", {"intermediate_size": 37, "head_dim": 10, "num_key_value_heads": 4}),
+    "t5 gated": ("t5", {"feed_forward_proj": "gated-gelu", "d_ff": 37}),
+}  # fmt: skip
+
+
+def build(folder: Path, model_type: str, *, spread: float = 0.15, **changes: Any) -> Path:
     """A saved model of this type, its weights wide enough that every token matters."""
     torch.manual_seed(7)
     config = CONFIG_MAPPING[model_type](**{**CONFIGS[model_type], **changes})
@@ -76,7 +98,7 @@ def build(folder: Path, model_type: str, **changes: Any) -> Path:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1 and "norm" not in name.lower():
-                parameter.normal_(0, 0.15)
+                parameter.normal_(0, spread)
     model.save_pretrained(folder)
     return folder
 
@@ -84,15 +106,16 @@ def build(folder: Path, model_type: str, **changes: Any) -> Path:
 def manifest(folder: Path, **changes: Any) -> Manifest:
     """What a manifest reader would say of a folder that `build` made: mean pooling alone."""
     config = json.loads((folder / "config.json").read_text())
+    hidden = config.get("hidden_size", HIDDEN)
     usual = Manifest(
         folder="",
         config=config,
         model_type=config["model_type"],
-        dimensions=HIDDEN,
+        dimensions=hidden,
         max_tokens=90,
         vocabulary=VOCABULARY,
         positions=None,
-        hidden=HIDDEN,
+        hidden=hidden,
         intermediate=64,
         layers=2,
         heads=4,

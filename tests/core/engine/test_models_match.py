@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from embedwell.engine.cpu import operators
 from embedwell.engine.cpu.backend import CpuBackend
 from embedwell.interfaces.encoders import Encoder
 from tests.core.engine import small_models as small
@@ -51,6 +53,24 @@ def test_packed_where_the_check_allows_it(kind: str, model: Callable[[str], Load
     assert facts.verdict.packed is PACKED[kind], facts.verdict.why
     assert facts.verdict.single is (kind in ("esm", "mobilebert")), facts.verdict.why
     assert facts.verdict.why
+
+
+@pytest.mark.parametrize("kind", small.CONFIGS)
+def test_packed_products_serve_every_kind(kind: str, model: Callable[[str], Loaded]) -> None:
+    verdict = model(kind)[1].facts.verdict
+    assert (verdict.dtype, verdict.fast) == ("float32", operators.usable(torch.float32))
+    assert verdict.cosine == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", small.ODD)
+def test_sizes_activations_and_biases_do_not_matter(name: str, tmp_path: Path) -> None:
+    kind, changes = small.ODD[name]
+    folder = small.build(tmp_path, kind, **changes)
+    encoder = CpuBackend(2, "float32").load(folder, small.manifest(folder))
+    texts = small.random_texts(1, LENGTHS)
+    rows = encoder.encode(small.batch(texts))
+    assert small.distances(rows, small.stock_means(folder, texts)).max() < 1e-9
+    assert encoder.facts.verdict.fast is operators.usable(torch.float32)
 
 
 @pytest.mark.parametrize("kind", ["roberta", "mpnet", "xlm-roberta"])

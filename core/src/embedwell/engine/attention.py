@@ -29,13 +29,14 @@ class Row:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs = tuple(runs)
+        self.near = tuple(run for run in self.runs if run.length <= short.LONGEST)
         self._layouts: dict[tuple[int, int], short.Layout] = {}
 
     def layout(self, heads: int, shared: int) -> short.Layout:
-        """Made once for these numbers of query heads, and of key and value heads."""
+        """Of the `near` runs, made once for these numbers of query, and of key and value heads."""
         key = heads, shared
         if key not in self._layouts:
-            self._layouts[key] = short.Layout(self.runs, heads, shared)
+            self._layouts[key] = short.Layout(self.near, heads, shared)
         return self._layouts[key]
 
 
@@ -72,13 +73,22 @@ def packed_attention(
     causal = bool(getattr(module, "is_causal", False) if is_causal is None else is_causal)
     shape = _Shape(causal, sliding_window, scaling, softcap)
     row = [part[0].transpose(0, 1) for part in (query, key, value)]
-    if shape.plain(packed.runs[-1].length) and query.dtype is torch.bfloat16:
-        layout = packed.layout(query.shape[1], key.shape[1])
-        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        return short.attend(layout, scale, *row).unsqueeze(0), None
-    pieces = [shape.attend(*(_rectangle(part, run) for part in row)) for run in packed.runs]
-    flat = [piece.transpose(1, 2).flatten(0, 1) for piece in pieces]
+    plain = query.dtype is torch.bfloat16 and shape.plain(packed.runs[-1].length)
+    near = packed.near if plain else ()
+    flat = [_together(packed, scaling, *row)] if near else []
+    for run in packed.runs[len(near) :]:
+        piece = shape.attend(*(_rectangle(part, run) for part in row))
+        flat.append(piece.transpose(1, 2).flatten(0, 1))
     return (flat[0] if len(flat) == 1 else torch.cat(flat)).unsqueeze(0), None
+
+
+def _together(
+    packed: Row, scaling: float | None, query: Tensor, key: Tensor, value: Tensor
+) -> Tensor:
+    """Of the row's near texts, which come first, `[tokens, heads, width]`."""
+    layout = packed.layout(query.shape[1], key.shape[1])
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    return short.attend(layout, scale, *(part[: layout.tokens] for part in (query, key, value)))
 
 
 def _rectangle(part: Tensor, run: Run) -> Tensor:

@@ -18,6 +18,7 @@ from embedwell.engine.packing import Run
 STRETCH = 1.25  # the longest text of a rectangle against its shortest
 SAFE = 60.0  # scores whose exponentials, and sums of them, float32 and bfloat16 can both hold
 LARGEST = 1 << 20  # scores of one product: they stay in the processor's cache
+LONGEST = 1024  # tokens of a text: with more, keeping all scores gains nothing and takes memory
 
 
 class Rectangle(NamedTuple):
@@ -97,25 +98,25 @@ def attend(layout: Layout, scale: float, query: Tensor, key: Tensor, value: Tens
         q, k, v, out = (
             part[rows].view(blocks, length, -1) for part in (queries, keys, values, summed)
         )
-        torch.bmm(_weights(q, k, v, scale), v, out=out)
+        torch.bmm(_weights(q, k, scale), v, out=out)
     found = summed.index_select(0, layout.back)
     return (found[:, : value.shape[-1]] / found[:, value.shape[-1] :]).view(
         query.shape[0], query.shape[1], -1
     )
 
 
-def _weights(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    """Not normalised: the sum is taken by the product that follows.
+def _weights(query: Tensor, key: Tensor, scale: float) -> Tensor:
+    """Neither normalised nor zero in padded places: the product that follows sees to both.
 
     Without subtracting each row's largest score, which costs more than all the rest, unless the
-    scores are so far from 0 that it is needed.
+    scores are so far from 0 that it is needed: then they are made anew, with all their digits.
     """
     scores = torch.baddbmm(query.new_zeros(()), query, key.transpose(1, 2), beta=0, alpha=scale)
     least, most = scores.aminmax()
     if float(least) > -SAFE and float(most) < SAFE:
         return scores.exp_()
-    padded = value[:, :, -1:].transpose(1, 2) == 0
-    return torch.softmax(scores.float().masked_fill(padded, float("-inf")), -1).to(query.dtype)
+    scores = query.float() @ key.float().transpose(1, 2) * scale
+    return torch.softmax(scores, -1).to(query.dtype)
 
 
 def _counted(value: Tensor) -> Tensor:

@@ -1,15 +1,18 @@
 """In which numbers a model computes: the cheapest that is wanted and keeps its vectors."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from msgspec.structs import replace
 
-from embedwell.engine import encoder, parity
+from embedwell.engine import encoder, packing, parity
 from embedwell.engine.body import Body
 from embedwell.engine.cpu import operators, surgery
+from embedwell.engine.cpu.int8 import Int8Linear, Quantizer
+from embedwell.engine.cpu.surgery import PackedLinear
 from embedwell.engine.heads import Heads
 from embedwell.engine.memory import is_out_of_memory
 from embedwell.engine.tolerances import FLOORS
@@ -18,12 +21,14 @@ from embedwell.interfaces.encoders import Batch, EncoderFacts, Trial, Verdict
 if TYPE_CHECKING:
     from embedwell.interfaces.encoders import Rows
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# What rows and parameters are; the products of "int8" are of bytes.
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.bfloat16}
 # What is tried, in this order; float32 without packed products is what is left.
 ORDERS = {
     "auto": ("bfloat16", "float32"),
     "bfloat16": ("bfloat16", "float32"),
     "float32": ("float32",),
+    "int8": ("int8", "bfloat16", "float32"),
 }
 SAMPLE_LENGTHS = (3, 5, 8, 13, 21, 34, 55, 89)  # of the random ids that stand in for texts
 
@@ -52,7 +57,8 @@ class Settling:
         if trial.known is not None:
             return _shaped(self._read(), trial.known), trial.known
         body = self._read()
-        choice = parity.choose(body, min(self._longest, body.longest or self._longest))
+        longest = min(self._longest, body.longest or self._longest)
+        choice = parity.choose(body, longest)
         plain = Verdict(
             dtype="float32",
             packed=choice.packed,
@@ -60,19 +66,27 @@ class Settling:
             deviation=choice.deviation,
             why=choice.why,
         )
-        samples = trial.samples or parity.batch(body, SAMPLE_LENGTHS, self._longest)
+        samples = trial.samples
+        if samples is None or not _takes(body, samples):
+            samples = parity.batch(body, SAMPLE_LENGTHS, longest)
         exact = self._vectors(body, plain, samples)
         notes = [plain.why]
+        if wanted == "int8" and not (operators.native_int8() and operators.usable_int8()):
+            wanted = "auto"
+            notes.append("this processor has no int8 products")
         if wanted == "auto" and not operators.native_bfloat16():
             wanted = "float32"
             notes.append("this processor has no bfloat16 products")
         for dtype in ORDERS[wanted]:
-            verdict = replace(plain, dtype=dtype, fast=operators.usable(DTYPES[dtype]))
+            fast = dtype == "int8" or operators.usable(DTYPES[dtype])
+            verdict = replace(plain, dtype=dtype, fast=fast)
             cosine, note = self._compared(body, verdict, samples, exact)
             notes.append(note)
             if cosine >= FLOORS[dtype]:
                 return body, replace(verdict, cosine=cosine, why="; ".join(notes))
-            body = self._read()  # what was replaced stays replaced
+            del body  # what was replaced stays replaced, and memory holds one of them
+            body = self._read()
+        notes.append("so it runs in plain float32")
         return _shaped(body, plain), replace(plain, why="; ".join(notes))
 
     def _compared(
@@ -93,6 +107,15 @@ class Settling:
         return encoder.rows(samples, body, self._heads, self._facts(body, verdict))
 
 
+def _takes(body: Body, samples: Batch) -> bool:
+    """A model may have fewer positions or tokens than its files say: short texts are served yet."""
+    try:
+        packing.check(samples, body.vocabulary, body.longest)
+    except ValueError:
+        return False
+    return True
+
+
 def _shaped(body: Body, verdict: Verdict) -> Body:
     """The body, set to run as the verdict says."""
     body.use(verdict.packed)
@@ -101,13 +124,16 @@ def _shaped(body: Body, verdict: Verdict) -> Body:
         parameter.data = parameter.data.to(dtype)
     if verdict.fast:
         texts = parity.probe(body, SAMPLE_LENGTHS[:2])
-        surgery.pack(body.model, lambda: list(body.blocks(texts)))
+        make = partial(Int8Linear, Quantizer()) if verdict.dtype == "int8" else PackedLinear
+        surgery.pack(body.model, lambda: list(body.blocks(texts)), make)
     return body
 
 
 def least_cosine(rows: "Rows", others: "Rows") -> float:
     """The smallest cosine of a row to its fellow; 0 where one of them is not finite."""
+    if not (np.isfinite(rows).all() and np.isfinite(others).all()):
+        return 0.0
     one, other = rows.astype(np.float64), others.astype(np.float64)
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     cosines = (one * other).sum(1) / np.maximum(lengths, 1e-30)
-    return float(cosines.min()) if np.isfinite(cosines).all() else 0.0
+    return float(cosines.min())

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from embedwell.engine.cpu import operators
 
-GRID = torch.linspace(-6, 6, 97)  # where an activation is told by its values
+# Where an activation is told by its values: far out, too, for some are cut off at 6 or 10.
+GRID = torch.cat([torch.linspace(-12, 12, 193), torch.tensor([-1000.0, 1000.0])])
 CLOSE = 1e-5
 
 
@@ -28,18 +29,23 @@ class PackedLinear(nn.Module):
         return operators.linear(rows, self.weight, self.bias, self.activation)
 
 
-def pack(model: nn.Module, run: Callable[[], object]) -> None:
-    """Replace every linear layer, and fuse the activations that follow one directly.
+Make = Callable[[nn.Linear, str], nn.Module]
+
+
+def pack(model: nn.Module, run: Callable[[], object], make: Make = PackedLinear) -> None:
+    """Replace every linear layer by what `make` gives for it and the activation that follows it.
 
     `run` is one forward pass, in which is seen what follows what. Call under inference mode.
     """
     watch = _watched(model, run)
-    endings, spent = watch.endings(), watch.spent()
-    for name, module in list(model.named_modules()):
-        if type(module) is nn.Linear:
-            model.set_submodule(name, PackedLinear(module, endings.get(module, "")))
-        elif module in spent:
-            model.set_submodule(name, nn.Identity())
+    endings = watch.endings()
+    others: dict[nn.Module, nn.Module] = {spent: nn.Identity() for spent in watch.spent()}
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if type(module) is nn.Linear and module not in others:
+            others[module] = make(module, endings.get(module, ""))
+            module.register_parameter("weight", None)  # or all of both stay until the end
+        if module in others:
+            model.set_submodule(name, others[module])
 
 
 def _watched(model: nn.Module, run: Callable[[], object]) -> "_Watch":

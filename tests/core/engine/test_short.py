@@ -1,0 +1,198 @@
+"""Attention over many short texts together against torch's own of each text alone."""
+
+from collections.abc import Iterator
+from itertools import accumulate, groupby
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from embedwell.engine import attention, short
+from embedwell.engine.attention import packed_attention
+from embedwell.engine.packing import Run
+from embedwell.engine.short import Layout, attend
+
+# Scores just below SAFE are rounded to an eighth in bfloat16, and weights then off by as much.
+ROUNDED = {torch.float32: 1e-5, torch.bfloat16: 0.25}
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.02}
+LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=9).map(sorted)
+HEADS = st.sampled_from([(1, 1), (4, 4), (4, 2), (12, 12), (6, 1), (6, 3)])
+Row = tuple[Tensor, Tensor, Tensor]
+
+
+@pytest.fixture(autouse=True)
+def inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+def runs(lengths: list[int]) -> list[Run]:
+    """Of ascending lengths."""
+    starts = accumulate(lengths, initial=0)
+    placed = groupby(zip(lengths, starts, strict=False), key=lambda pair: pair[0])
+    made = [(length, list(texts)) for length, texts in placed]
+    return [Run(texts[0][1], len(texts), length) for length, texts in made]
+
+
+def random_row(lengths: list[int], heads: int, shared: int, width: int, seed: int = 0) -> Row:
+    dice = torch.Generator().manual_seed(seed)
+    tokens = sum(lengths)
+    query = torch.randn(tokens, heads, width, generator=dice)
+    key, value = torch.randn(2, tokens, shared, width, generator=dice)
+    return query, key, value
+
+
+def one_by_one(
+    lengths: list[int], scale: float, query: Tensor, key: Tensor, value: Tensor
+) -> Tensor:
+    """In float32, whatever is given."""
+    pieces = []
+    parts = (torch.split(part.float(), lengths) for part in (query, key, value))
+    for own in zip(*parts, strict=True):
+        q, k, v = (part.transpose(0, 1)[None] for part in own)
+        found = scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=True)
+        pieces.append(found[0].transpose(0, 1))
+    return torch.cat(pieces)
+
+
+def together(lengths: list[int], scale: float, row: Row) -> Tensor:
+    layout = Layout(runs(lengths), row[0].shape[1], row[1].shape[1])
+    return attend(layout, scale, *row)
+
+
+def largest_difference(found: Tensor, wanted: Tensor) -> float:
+    assert found.shape == wanted.shape
+    return float((found.float() - wanted).abs().max() / wanted.abs().max())
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@hypothesis_settings(max_examples=20, deadline=None)
+@given(
+    lengths=LENGTHS,
+    heads=HEADS,
+    width=st.sampled_from([1, 8, 20, 32]),
+    spread=st.sampled_from([0.3, 1.0, 5.0, 30.0]),
+    seed=st.integers(0, 99),
+)
+def test_every_text_gets_what_it_gets_alone(
+    dtype: torch.dtype,
+    lengths: list[int],
+    heads: tuple[int, int],
+    width: int,
+    spread: float,
+    seed: int,
+) -> None:
+    """The largest spread takes scores to some hundreds."""
+    query, key, value = random_row(lengths, *heads, width, seed)
+    row = ((query * spread).to(dtype), key.to(dtype), value.to(dtype))
+    scale = width**-0.5
+    found = together(lengths, scale, row)
+    assert found.dtype is dtype
+    assert largest_difference(found, one_by_one(lengths, scale, *row)) < ROUNDED[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("score", [-500.0, -61.0, -59.0, 59.0, 61.0, 500.0])
+@pytest.mark.parametrize("where", [0, 2, 4])
+def test_large_scores_of_one_text_stay_right_and_its_own(
+    dtype: torch.dtype, score: float, where: int
+) -> None:
+    """All scores of that text are about as far from 0, or its largest would be no trouble."""
+    lengths = [17, 18, 19, 20, 21]
+    query, key, value = random_row(lengths, 4, 4, 8)
+    own = slice(sum(lengths[:where]), sum(lengths[: where + 1]))
+    query[own], key[own] = query[own] * 0.01, key[own] * 0.01
+    query[own, :, 0], key[own, :, 0] = score, 1.0
+    row = (query.to(dtype), key.to(dtype), value.to(dtype))
+    found = together(lengths, 1.0, row)
+    assert largest_difference(found, one_by_one(lengths, 1.0, *row)) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_scores_of_some_hundreds_keep_their_digits(dtype: torch.dtype) -> None:
+    lengths = [50, 55, 60]
+    query, key, value = random_row(lengths, 2, 2, 16)
+    row = ((query * 60).to(dtype), key.to(dtype), value.to(dtype))
+    found = together(lengths, 1.0, row)
+    assert largest_difference(found, one_by_one(lengths, 1.0, *row)) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["query", "key", "value"])
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_what_is_not_finite_in_one_text_stays_there(
+    dtype: torch.dtype, which: int, poison: float
+) -> None:
+    lengths = [5, 6, 6, 6]  # all in one rectangle
+    row = [part.to(dtype) for part in random_row(lengths, 2, 2, 8)]
+    wanted = one_by_one(lengths, 0.3, *row)
+    row[which][11:17] = poison
+    found = together(lengths, 0.3, (row[0], row[1], row[2]))
+    assert not found[11:17].isfinite().any()
+    found[11:17], wanted[11:17] = 0, 0
+    assert largest_difference(found, wanted) < TOLERANCE[dtype]
+
+
+@hypothesis_settings(max_examples=40, deadline=None)
+@given(lengths=LENGTHS, heads=HEADS)
+def test_a_block_holds_one_head_of_one_text(lengths: list[int], heads: tuple[int, int]) -> None:
+    """And each row of it goes back to where it came from."""
+    layout = Layout(runs(lengths), *heads)
+    text = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+    queries, keys = layout.queries, layout.keys
+    for start, blocks, length in layout.rectangles:
+        rows = slice(start, start + blocks * length)
+        query, key = queries[rows].view(blocks, -1), keys[rows].view(blocks, -1)
+        value = layout.values[rows].view(blocks, -1)
+        owners = text[query // heads[0]]
+        assert (owners == owners[:, :1]).all()
+        assert (text[key // heads[1]] == owners).all()
+        assert (query % heads[0] * heads[1] // heads[0] == key % heads[1]).all()
+        real = value < sum(lengths) * heads[1]
+        assert (value[real] == key[real]).all()
+        assert real.sum(1).tolist() == [lengths[owner] for owner in owners[:, 0].tolist()]
+    assert (queries[layout.back] == torch.arange(sum(lengths) * heads[0])).all()
+
+
+@hypothesis_settings(max_examples=40, deadline=None)
+@given(lengths=LENGTHS, heads=HEADS)
+def test_rectangles_are_bounded(lengths: list[int], heads: tuple[int, int]) -> None:
+    layout = Layout(runs(lengths), *heads)
+    assert layout.tokens == sum(lengths)
+    place = first = 0
+    for start, blocks, length in layout.rectangles:
+        texts = blocks // heads[0]
+        assert (start, blocks % heads[0]) == (place, 0)
+        assert length == lengths[first + texts - 1] <= lengths[first] * short.STRETCH
+        assert texts == 1 or blocks * length**2 <= short.LARGEST
+        place, first = place + blocks * length, first + texts
+    assert first == len(lengths)
+    assert len(layout.queries) == len(layout.keys) == len(layout.values) == place
+
+
+def test_many_texts_of_one_length_take_several_rectangles() -> None:
+    layout = Layout([Run(0, 100, 128)], 12, 12)
+    assert [blocks // 12 for _, blocks, _ in layout.rectangles] == [5] * 20
+
+
+def test_a_row_is_laid_out_once_for_all_its_layers() -> None:
+    row = attention.Row(runs([3, 5]))
+    assert row.layout(4, 2) is row.layout(4, 2)
+    assert row.layout(4, 4) is not row.layout(4, 2)
+
+
+@pytest.mark.parametrize("longest", [40, short.LONGEST, short.LONGEST + 1])
+def test_a_text_that_is_too_long_for_it_goes_another_way(longest: int) -> None:
+    lengths = [30, 40, 40, longest]
+    row = tuple(part.bfloat16() for part in random_row(lengths, 2, 1, 8))
+    given_row = attention.Row(runs(lengths))
+    query, key, value = (part.transpose(0, 1)[None] for part in row)
+    argument: dict[str, Any] = {attention.ARGUMENT: given_row}
+    found, _ = packed_attention(torch.nn.Module(), query, key, value, None, **argument)
+    assert largest_difference(found[0], one_by_one(lengths, 8**-0.5, *row)) < 0.05
+    assert given_row.layout(2, 1).tokens == sum(n for n in lengths if n <= short.LONGEST)
