@@ -20,7 +20,7 @@ from tests.core.verify.models import small_model
 if TYPE_CHECKING:
     from embedwell.interfaces.encoders import Rows
 
-FLOAT32 = Engine(device="cpu", dtype="float32")
+FLOAT32 = Engine(device="cpu", dtype="float32", threads=1)
 
 
 class Silent:

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from embedwell.catalog import Local, local
 from embedwell.config.schema import Config
+from embedwell.errors import ConfigurationError
 from embedwell.interfaces.embedding import EmbeddingCall, Tokens
 from embedwell.interfaces.encoders import Batch
 from embedwell.interfaces.models import Manifest, ModelRef, Snapshot
@@ -40,8 +42,9 @@ async def find(
 ) -> Subject:
     """Downloads where the server would, and `watch` sees how far that is.
 
-    Raises what the registry, the manifest and the tokeniser raise.
+    Raises ConfigurationError, and what the registry, the manifest and the tokeniser raise.
     """
+    _make(Path(config.server.data_dir))
     patient = replace(config, sources=replace(config.sources, load_timeout=DAY))
     async with (
         local(patient, plugins) as here,
@@ -49,6 +52,15 @@ async def find(
         here.registry.open(ref) as snapshot,
     ):
         return await _read(here, snapshot, tuple(texts))
+
+
+def _make(folder: Path) -> None:
+    """As a server would at its start: downloads go there."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError([f"server.data_dir: {folder}: {why}"]) from error
 
 
 async def _read(here: Local, snapshot: Snapshot, texts: tuple[str, ...]) -> Subject:
@@ -65,16 +77,19 @@ async def _read(here: Local, snapshot: Snapshot, texts: tuple[str, ...]) -> Subj
 
 @asynccontextmanager
 async def _watched(tasks: Tasks, watch: Callable[[Task], None]) -> AsyncIterator[None]:
-    async def look() -> None:
+    def look() -> None:
+        for task in tasks.list():
+            watch(task)
+
+    async def now_and_then() -> None:
         while True:
-            for task in tasks.list():
-                if task.status == "running":
-                    watch(task)
+            look()
             await asyncio.sleep(LOOK)
 
-    looking = asyncio.create_task(look())
+    looking = asyncio.create_task(now_and_then())
     try:
         yield
     finally:
         looking.cancel()
         await asyncio.wait([looking])
+        look()
