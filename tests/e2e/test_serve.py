@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 SETTINGS = """
 [sources.package.models]
@@ -21,11 +22,16 @@ safety_margin_gb = 0.1
 """
 
 
+LOOPS = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+
+
 @asynccontextmanager
 async def process(
-    tmp_path: Path, *words: str, grace: str = "10"
+    tmp_path: Path, *words: str, grace: str = "10", loop: str = "uvloop"
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     (tmp_path / "config.toml").write_text(SETTINGS)
+    if loop != "uvloop":  # as if it were not installed: this one is found first
+        (tmp_path / "uvloop.py").write_text("raise ImportError")
     started = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "embedwell", "serve", *words,
         cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -44,8 +50,9 @@ async def ready_line(started: asyncio.subprocess.Process) -> str:
     return (await asyncio.wait_for(started.stdout.readline(), 60)).decode()
 
 
-async def test_one_line_when_ready_then_a_clean_end(tmp_path: Path) -> None:
-    async with process(tmp_path, "--port", "0") as started:
+@LOOPS
+async def test_one_line_when_ready_then_a_clean_end(tmp_path: Path, loop: str) -> None:
+    async with process(tmp_path, "--port", "0", loop=loop) as started:
         line = await ready_line(started)
         assert "ready on http://localhost:" in line
         assert "all-MiniLM-L6-v2" in line
@@ -53,6 +60,7 @@ async def test_one_line_when_ready_then_a_clean_end(tmp_path: Path) -> None:
         url = line.split("ready on ")[1].split(" ")[0]
         async with httpx.AsyncClient(base_url=url) as client:
             assert (await client.get("/ready")).status_code == 200
+            assert (await client.get("/info")).json()["event_loop"] == loop
             started.send_signal(signal.SIGTERM)  # with a kept-alive connection open
             assert await asyncio.wait_for(started.wait(), 15) == 0
         assert started.stdout
@@ -78,8 +86,9 @@ async def _busy(client: httpx.AsyncClient) -> bool:
     return bool((await client.get("/info")).json()["queued_tokens"])
 
 
-async def test_accepted_work_is_answered(tmp_path: Path) -> None:
-    async with process(tmp_path, "--port", "0", grace="60") as started:
+@LOOPS
+async def test_accepted_work_is_answered(tmp_path: Path, loop: str) -> None:
+    async with process(tmp_path, "--port", "0", grace="60", loop=loop) as started:
         answer = await stopped_while_busy(started, 60)
         assert answer.status_code == 200
         assert await asyncio.wait_for(started.wait(), 20) == 0
@@ -103,8 +112,9 @@ async def test_a_busy_port_is_said(tmp_path: Path) -> None:
             assert b"choose another with --port" in await started.stderr.read()
 
 
-async def test_work_that_outlasts_the_grace_period_is_told_so(tmp_path: Path) -> None:
-    async with process(tmp_path, "--port", "0", grace="0.2") as started:
+@LOOPS
+async def test_work_that_outlasts_the_grace_period_is_told_so(tmp_path: Path, loop: str) -> None:
+    async with process(tmp_path, "--port", "0", grace="0.2", loop=loop) as started:
         answer = await stopped_while_busy(started, 1500)
         assert answer.status_code == 503
         assert answer.json()["code"] == "DRAINING"

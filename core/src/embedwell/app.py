@@ -72,9 +72,12 @@ class App:
             await self._run(scope, receive, send)
         else:
             leftover = Leftover(receive, send)
-            with self._traffic.request():
+            self._traffic.begin()
+            try:
                 await self._run(scope, leftover.receive, leftover.send)
                 await leftover.finish()
+            finally:
+                self._traffic.end()
 
     def begin_drain(self) -> None:
         """From now on only public routes are served; the rest is answered 503 DRAINING.

@@ -1,9 +1,11 @@
 """The sources, built in the order of the chain; and the local models, for a server or without."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from embedwell import report
 from embedwell.config.schema import Config
@@ -67,8 +69,25 @@ def make_store(
     )
 
 
+class Local(NamedTuple):
+    """What finds models beside a server that may be running: it takes no lock."""
+
+    registry: SourceRegistry
+    manifests: Manifests
+    tasks: TaskRunner
+    threads: BoundedThreads
+
+
 async def list_models(config: Config, plugins: Plugins) -> Sequence[ModelCard]:
     """The local models as the server would list them; needs no device and no lock."""
+    async with local(config, plugins) as here:
+        listed = await here.registry.models()
+        return [await report.card(model, here.manifests) for model in listed]
+
+
+@asynccontextmanager
+async def local(config: Config, plugins: Plugins) -> AsyncIterator[Local]:
+    """The sources as the server would ask them; raises ConfigurationError, PluginError."""
     events = Events()
     tasks = TaskRunner(events.emit, time.monotonic, time.time)
     threads = BoundedThreads(THREADS)
@@ -96,7 +115,7 @@ async def list_models(config: Config, plugins: Plugins) -> Sequence[ModelCard]:
     )
     manifests = Manifests(threads, manifest_reader.read)
     try:
-        return [await report.card(listed, manifests) for listed in await registry.models()]
+        yield Local(registry, manifests, tasks, threads)
     finally:
         await registry.aclose()
         await manifests.aclose()

@@ -1,11 +1,9 @@
 """The request path: a call in, finite float32 rows out, in input order."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import anyio
 import numpy as np
 
 from embedwell.batching.batcher import Batcher
@@ -67,15 +65,29 @@ class RequestPath:
         A client that left arrives as cancellation, and leaves nothing behind.
         """
         record = _Record(call, self._clock)
-        with self._reported(record):
-            try:
-                with anyio.fail_after(call.timeout):
-                    return await self._embed(call, record)
-            except InvalidModel as error:
-                raise InvalidModel(f"{record.model}: {error.message}") from None
-            except TimeoutError:
-                message = f"The request was not answered within {call.timeout:.3g} seconds"
-                raise DeadlineExceeded(message) from None
+        try:
+            rows = await self._in_time(call, record)
+        except EmbedwellError as error:
+            self._emit(record.event(error.code))
+            raise
+        except asyncio.CancelledError:
+            self._emit(record.event("cancelled"))
+            raise
+        except BaseException:
+            self._emit(record.event("INTERNAL"))
+            raise
+        self._emit(record.event("ok"))
+        return rows
+
+    async def _in_time(self, call: EmbeddingCall, record: "_Record") -> Embeddings:
+        try:
+            async with asyncio.timeout(call.timeout):
+                return await self._embed(call, record)
+        except InvalidModel as error:
+            raise InvalidModel(f"{record.model}: {error.message}") from None
+        except TimeoutError:
+            message = f"The request was not answered within {call.timeout:.3g} seconds"
+            raise DeadlineExceeded(message) from None
 
     async def _embed(self, call: EmbeddingCall, record: "_Record") -> Embeddings:
         self._check_inputs(call)
@@ -112,21 +124,6 @@ class RequestPath:
         except OutOfMemory:
             await self._cache.reclaim()
         return await self._batcher.submit(model, tokens)
-
-    @contextmanager
-    def _reported(self, record: "_Record") -> Iterator[None]:
-        try:
-            yield
-        except EmbedwellError as error:
-            self._emit(record.event(error.code))
-            raise
-        except asyncio.CancelledError:
-            self._emit(record.event("cancelled"))
-            raise
-        except BaseException:
-            self._emit(record.event("INTERNAL"))
-            raise
-        self._emit(record.event("ok"))
 
 
 class _Record:
@@ -194,12 +191,10 @@ def finish(chunks: Sequence[Chunk], count: int, call: EmbeddingCall, manifest: M
 
     Pure; float32 `[count, dimensions]`, C-contiguous. Raises ModelError for NaN and infinity.
     """
-    rows = np.empty((count, chunks[0].rows.shape[1]), np.float32)
-    for chunk in chunks:
-        rows[list(chunk.indices)] = chunk.rows
-    finite = np.isfinite(rows).all(axis=1)
+    rows = chunks[0].rows if count == 1 else _in_order(chunks, count)
+    finite = np.isfinite(rows)
     if not finite.all():
-        bad = int(np.argmin(finite))
+        bad = int(np.argmin(finite.all(axis=1)))
         raise ModelError(f"The model gave values that are not finite for input {bad}")
     if call.dimensions is not None:
         rows = rows[:, : call.dimensions]
@@ -207,8 +202,16 @@ def finish(chunks: Sequence[Chunk], count: int, call: EmbeddingCall, manifest: M
     return np.ascontiguousarray(normalize(rows) if unit else rows)
 
 
+def _in_order(chunks: Sequence[Chunk], count: int) -> "Rows":
+    rows = np.empty((count, chunks[0].rows.shape[1]), np.float32)
+    for chunk in chunks:
+        rows[list(chunk.indices)] = chunk.rows
+    return rows
+
+
 def normalize(rows: "Rows") -> "Rows":
     """Rows divided by their L2 norm, as torch.nn.functional.normalize does; zeros stay zeros."""
-    norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
-    unit: Rows = (rows / np.maximum(norms, 1e-12)).astype(np.float32)
+    wide = rows.astype(np.float64)
+    norms = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
+    unit: Rows = (wide / np.maximum(norms, 1e-12)).astype(np.float32)
     return unit

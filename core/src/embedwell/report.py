@@ -7,6 +7,7 @@ from pathlib import Path
 
 from msgspec import structs
 
+from embedwell import loops
 from embedwell.cache.model_cache import ModelCache
 from embedwell.cache.resident import Resident
 from embedwell.cache.states import State
@@ -110,6 +111,7 @@ def info(
             "max_body_mb": config.server.max_body_mb,
             "request_timeout": config.server.request_timeout,
         },
+        event_loop=loops.running(),
         libraries=libraries(),
     )
 

@@ -20,7 +20,7 @@ import anyio
 import hypercorn
 import hypercorn.asyncio
 
-from embedwell import __version__
+from embedwell import __version__, loops
 from embedwell.app import App, create_app
 from embedwell.config.schema import Config
 from embedwell.errors import ConfigurationError
@@ -34,11 +34,21 @@ EXIT_FATAL, EXIT_CUT = 70, 75  # 75: stopped, but accepted work did not finish
 SPARE = 5.0  # seconds after the grace period until the watchdog ends the process
 
 
+def _calm_threads() -> None:
+    """Before torch is imported: its threads sleep between products rather than spin.
+
+    Spinning takes the processors from the event loop and from other programs, each of which then
+    keeps a product's other threads spinning.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def run(config: Config, plugins: Plugins) -> int:
     """Serves until SIGTERM or SIGINT; returns the exit code.
 
     Raises ConfigurationError or PluginError before anything is bound or loaded.
     """
+    _calm_threads()
     _set_up_logging(config.server.log_format)
     runtime = Runtime(config, plugins=plugins, before_ready=_freeze)
     _raise_file_limit()
@@ -46,7 +56,8 @@ def run(config: Config, plugins: Plugins) -> int:
     lock = _lock(data_dir)
     try:
         listener = _bind(config.server.host, config.server.port)
-        return asyncio.run(_serve(runtime, listener))
+        with asyncio.Runner(loop_factory=loops.factory()) as runner:
+            return runner.run(_serve(runtime, listener))
     finally:
         os.close(lock)
 

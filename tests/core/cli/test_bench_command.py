@@ -217,8 +217,8 @@ async def test_ctrl_c_before_anything_was_measured(tmp_path: Path) -> None:
         (("http://h", "--per-request", "2049"), "'2049': say a number from 1 to 2048"),
         (("http://h", "--encoding", "hex"), "invalid choice: 'hex'"),
         (("http://h", "--unique"), "--unique is for --texts: generated texts are distinct"),
-        (("http://h", "--json", "no/such/file"), "--json no/such/file: no file can be written there"),
-        (("http://h", "--json", "."), "--json .: no file can be written there"),
+        (("http://h", "--json", "no/such/file"), "--json: no/such/file: no file can be written there"),
+        (("http://h", "--json", "."), "--json: .: no file can be written there"),
     ],
 )  # fmt: skip
 async def test_a_command_line_that_is_wrong(

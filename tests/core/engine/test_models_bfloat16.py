@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from embedwell.engine.cpu import operators
 from embedwell.engine.cpu.backend import CpuBackend
-from embedwell.engine.cpu.precision import FLOORS
+from embedwell.engine.tolerances import FLOORS
 from embedwell.interfaces.encoders import Encoder
 from tests.core.engine import small_models as small
 

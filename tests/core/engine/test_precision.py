@@ -21,6 +21,7 @@ from embedwell.engine.cpu.backend import CpuBackend
 from embedwell.engine.cpu.precision import Settling, least_cosine
 from embedwell.engine.cpu.surgery import PackedLinear
 from embedwell.engine.heads import Heads
+from embedwell.engine.tolerances import FLOORS
 from embedwell.interfaces.caches import Need
 from embedwell.interfaces.encoders import UNTRIED, EncoderFacts, Trial, Verdict
 from tests.core.engine import small_models as small
@@ -111,7 +112,7 @@ def test_the_cheapest_that_is_wanted_comes_first(
     assert (verdict.dtype, verdict.packed, verdict.fast, bench.reads) == (got, True, True, 1)
     assert dtypes(body) == {precision.DTYPES[got]}
     assert verdict.cosine is not None
-    assert precision.FLOORS[got] <= verdict.cosine <= 1 + 1e-12
+    assert FLOORS[got] <= verdict.cosine <= 1 + 1e-12
     matches(why, verdict.why)
 
 
@@ -153,7 +154,7 @@ def test_what_is_below_its_floor_is_passed_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for dtype, floor in floors.items():
-        monkeypatch.setitem(precision.FLOORS, dtype, floor)
+        monkeypatch.setitem(FLOORS, dtype, floor)
     bench = Bench(bert)
     body, verdict = bench.settle("bfloat16")
     assert (verdict.dtype, verdict.fast) == got
@@ -166,7 +167,7 @@ def test_what_is_below_its_floor_is_passed_over(
 
 
 def test_floors_are_what_rounding_alone_stays_above() -> None:
-    assert precision.FLOORS == {"float32": 0.999999, "bfloat16": 0.9995}
+    assert FLOORS == {"float32": 0.999999, "bfloat16": 0.9995}
 
 
 def wants_float32(model: Any) -> None:

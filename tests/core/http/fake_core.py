@@ -155,6 +155,7 @@ class FakeCore:
             loaded=(),
             queued_tokens=0,
             limits={"max_inputs": self.max_inputs},
+            event_loop="asyncio",
             libraries={},
         )
 

@@ -66,6 +66,20 @@ class TestRoom:
         assert [model["n"] for model in found["n"]] == [b"2!", b"1!"]
         assert len(limited.folders()) == 4, "room was made when it returned"
 
+    async def test_a_store_that_was_only_looked_at_gives_nothing_up(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path)
+        await bench.store.open()
+        await bench.publish("m", A)
+        await bench.publish("m", B)
+        files = Full()
+        beside = Bench(tmp_path, files=files)
+        await beside.store.peek()
+        files.left = room.RESERVE + 10
+        await beside.store.make_room(10)
+        with pytest.raises(InsufficientStorage, match="disk is full"):
+            await beside.store.make_room(11)
+        assert len(bench.folders()) == 2
+
     async def test_a_content_that_another_name_has_is_not_given_up_for_nothing(
         self, tmp_path: Path
     ) -> None:

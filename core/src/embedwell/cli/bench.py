@@ -6,10 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
 from typing import TextIO
-
-import msgspec
 
 from embedwell import __version__
 from embedwell.bench import loop as loops
@@ -21,7 +19,7 @@ from embedwell.bench.sweep import Server, sweep
 from embedwell.bench.texts import read
 from embedwell.cli.bench_options import KEY, MOST_SERVERS
 from embedwell.cli.bench_progress import BenchProgress
-from embedwell.cli.output import complain, table
+from embedwell.cli.output import complain, table, tell
 from embedwell.errors import Invalid
 
 
@@ -42,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = _report(
         arguments, settings, started=started, loop=name, servers=servers, interrupted=interrupted
     )
-    _tell(found, arguments.json)
+    tell(found, arguments.json, partial(_show, found))
     return 130 if interrupted else _unanswered(found)
 
 
@@ -53,10 +51,6 @@ def _check(arguments: argparse.Namespace) -> None:
         arguments.refuse("give --model once, or once for each URL")
     if arguments.unique and not arguments.texts:
         arguments.refuse("--unique is for --texts: generated texts are distinct")
-    if arguments.json not in (None, "-"):
-        folder = Path(arguments.json).absolute().parent
-        if Path(arguments.json).is_dir() or not os.access(folder, os.W_OK):
-            arguments.refuse(f"--json {arguments.json}: no file can be written there")
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -131,19 +125,6 @@ def _report(
         interrupted=interrupted,
         servers=tuple(server.measured() for server in servers),
     )
-
-
-def _tell(found: Report, path: str | None) -> None:
-    stream = sys.stderr if path == "-" else sys.stdout  # so that stdout is JSON alone
-    _show(found, stream)
-    if path is None:
-        return
-    content = msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n"
-    if path == "-":
-        sys.stdout.write(content)
-    else:
-        Path(path).write_text(content)
-        print(f"all figures: {path}", file=stream)
 
 
 def _show(found: Report, stream: TextIO) -> None:

@@ -2,14 +2,14 @@
 
 import argparse
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
+
+from embedwell.cli.values import output, within
 
 if TYPE_CHECKING:
     from embedwell.bench.target import Target
 
-N = TypeVar("N", int, float)
 KEY = re.compile(r"[\x21-\x7e]{1,4096}")
 MOST_SERVERS = 16
 EXAMPLES = """\
@@ -44,7 +44,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     _add_questions(command)
     _add_load(command)
-    command.add_argument("--json", metavar="FILE", help="write all figures there; - is stdout")
+    command.add_argument(
+        "--json", type=output, metavar="FILE", help="write all figures there; - is stdout"
+    )
 
 
 def _add_questions(command: argparse.ArgumentParser) -> None:
@@ -72,7 +74,7 @@ def _add_questions(command: argparse.ArgumentParser) -> None:
     )
     add(
         "--per-request",
-        type=_within(int, 1, 2048),
+        type=within(int, 1, 2048),
         default=1,
         metavar="N",
         help="texts in a request (default 1)",
@@ -92,44 +94,31 @@ def _add_load(command: argparse.ArgumentParser) -> None:
     )
     add(
         "--seconds",
-        type=_within(float, 0.1, 3600),
+        type=within(float, 0.1, 3600),
         default=5.0,
         metavar="S",
         help="measured per level (default 5)",
     )
     add(
         "--warmup",
-        type=_within(float, 0.1, 600),
+        type=within(float, 0.1, 600),
         default=1.0,
         metavar="S",
         help="before each of them (default 1)",
     )
     add(
         "--rounds",
-        type=_within(int, 1, 100),
+        type=within(int, 1, 100),
         default=1,
         metavar="N",
         help="times that every level is measured (default 1)",
     )
-    add("--timeout", type=_within(float, 0.1, 3600), default=60.0, metavar="S",
+    add("--timeout", type=within(float, 0.1, 3600), default=60.0, metavar="S",
         help="for one answer (default 60)")  # fmt: skip
 
 
-def _within(kind: type[N], low: N, high: N) -> Callable[[str], N]:
-    def value(word: str) -> N:
-        try:
-            number = kind(word)
-        except ValueError:
-            number = None
-        if number is None or not low <= number <= high:
-            raise argparse.ArgumentTypeError(f"{word[:40]!r}: say a number from {low} to {high}")
-        return number
-
-    return value
-
-
 def _levels(words: str) -> tuple[int, ...]:
-    levels = tuple(_within(int, 1, 1024)(word) for word in words.split(",")[:17])
+    levels = tuple(within(int, 1, 1024)(word) for word in words.split(",")[:17])
     if len(levels) > 16 or len(set(levels)) < len(levels):
         raise argparse.ArgumentTypeError("say at most 16 levels, each once")
     return levels

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from embedwell import __version__
-from embedwell.cli import bench_options
+from embedwell.cli import bench_options, verify_options
 from embedwell.cli.output import complain
 from embedwell.errors import ConfigurationError, EmbedwellError, PluginError
 
@@ -22,12 +22,13 @@ examples:
   embedwell pull github:owner/repo@v1 --subfolder models/small --name owner/small
   embedwell ps --url http://gpu1:8000              what a server has loaded
   embedwell bench http://localhost:8000/v1         how fast a server is, of any make
+  embedwell verify owner/name                      whether a model's vectors are right here
 
 Every setting can come from the environment: EMBEDWELL_SERVER__PORT=8123.
 pull, rm and ps ask a running server: --url, else EMBEDWELL_URL, else this machine at server.port;
 EMBEDWELL_API_KEY is sent as the key.
-exit codes: 0 done, 2 the configuration is wrong, 70 something failed,
-            75 stopped before accepted work was done, 130 interrupted
+exit codes: 0 done, 2 the configuration is wrong, 65 vectors are not what they should be,
+            70 something failed, 75 stopped before accepted work was done, 130 interrupted
 """
 
 
@@ -51,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--data-dir", help="where the server keeps its files (default data)")
     _add_remote(commands)
     bench_options.add(commands)
+    verify_options.add(commands)
     return root
 
 
@@ -123,6 +125,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return _run_remote(arguments)
     elif arguments.command == "bench":
         from embedwell.cli.bench import run
+    elif arguments.command == "verify":
+        from embedwell.cli.verify import run
     else:
         from embedwell.cli.check_config import run
     return run(arguments)

@@ -2,8 +2,11 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TextIO
+
+import msgspec
 
 CODES = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 
@@ -31,3 +34,17 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for row in (heads, *rows)
     ]
     return "\n".join([paint(lines[0], "bold"), *lines[1:]])
+
+
+def tell(found: msgspec.Struct, path: str | None, show: Callable[[TextIO], None]) -> None:
+    """Shows what was found, and writes it as JSON where `--json` says; "-" is stdout, alone."""
+    stream = sys.stderr if path == "-" else sys.stdout
+    show(stream)
+    if path is None:
+        return
+    content = msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n"
+    if path == "-":
+        sys.stdout.write(content)
+    else:
+        Path(path).write_text(content)
+        print(f"all figures: {path}", file=stream)

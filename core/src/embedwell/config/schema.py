@@ -39,7 +39,7 @@ class Engine(Struct, frozen=True, forbid_unknown_fields=True):
     """What computes the vectors."""
 
     device: Device = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: Annotated[int, Meta(ge=0, le=4096)] = 0
     preload: Tags = ()
 

@@ -1,7 +1,8 @@
 """A loaded model: batches in, float32 rows out."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -11,21 +12,43 @@ from embedwell.engine import packing
 from embedwell.engine.body import Body
 from embedwell.engine.heads import Heads
 from embedwell.engine.memory import is_out_of_memory
+from embedwell.engine.packing import Ids
 from embedwell.interfaces.encoders import Batch, DeviceOutOfMemory, EncoderFacts
 
 if TYPE_CHECKING:
     from embedwell.interfaces.encoders import Rows
 
 
-class TorchEncoder:
-    """Runs a body and its heads; `prepare` is called first, in the thread that computes."""
+class Lanes(Protocol):
+    """Where the parts of a batch run."""
 
-    def __init__(
-        self, body: Body, heads: Heads, facts: EncoderFacts, prepare: Callable[[], None]
-    ) -> None:
+    def count(self, tokens: int, texts: int) -> int:
+        """In how many parts a batch runs best."""
+
+    def run(self, parts: "Sequence[Callable[[], Tensor]]", tokens: int) -> list[Tensor]:
+        """What each part returns, in their order; `tokens` are in all of them."""
+
+
+class _Alone:
+    """One part, in the calling thread."""
+
+    def count(self, tokens: int, texts: int) -> int:
+        return 1
+
+    def run(self, parts: "Sequence[Callable[[], Tensor]]", tokens: int) -> list[Tensor]:
+        return [part() for part in parts]
+
+
+ALONE = _Alone()
+
+
+class TorchEncoder:
+    """Runs a body and its heads, in as many parts side by side as `lanes` says."""
+
+    def __init__(self, body: Body, heads: Heads, facts: EncoderFacts, lanes: Lanes) -> None:
         self._loaded: tuple[Body, Heads] | None = (body, heads)
         self._facts = facts
-        self._prepare = prepare
+        self._lanes = lanes
 
     @property
     def facts(self) -> EncoderFacts:
@@ -40,9 +63,8 @@ class TorchEncoder:
         if self._loaded is None:
             raise RuntimeError("the encoder is closed")
         body, heads = self._loaded
-        self._prepare()
         try:
-            return rows(batch, body, heads, self._facts)
+            return rows(batch, body, heads, self._facts, self._lanes)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -53,24 +75,40 @@ class TorchEncoder:
         self._loaded = None
 
 
-@torch.inference_mode()
-def rows(batch: Batch, body: Body, heads: Heads, facts: EncoderFacts) -> "Rows":
-    """As `encode`, but out of memory is whatever torch raises; in the calling thread."""
+def rows(
+    batch: Batch, body: Body, heads: Heads, facts: EncoderFacts, lanes: Lanes = ALONE
+) -> "Rows":
+    """As `encode`, but out of memory is whatever torch raises."""
     ids = packing.check(batch, facts.vocabulary, body.longest)
     indices = packing.order(batch)
-    ends = _ends([batch.lengths[i] for i in indices], facts)
-    parts = [heads(body.blocks(g)) for g in packing.groups(batch, ids, indices, ends)]
-    return _in_order(torch.cat(parts), indices)
+    count = lanes.count(len(ids), len(indices))
+    dealt = [indices[first::count] for first in range(count)]  # alike in lengths, each ascending
+    part = _Part(batch, ids, body, heads, facts)
+    found = lanes.run([partial(part.rows, own) for own in dealt], len(ids))
+    ordered = np.empty((len(indices), found[0].shape[1]), dtype=np.float32)
+    for own, some in zip(dealt, found, strict=True):
+        ordered[own] = some.numpy()
+    return ordered
+
+
+class _Part(NamedTuple):
+    """Some sequences of a batch, in any thread."""
+
+    batch: Batch
+    ids: Ids
+    body: Body
+    heads: Heads
+    facts: EncoderFacts
+
+    @torch.inference_mode()
+    def rows(self, own: list[int]) -> Tensor:
+        """Their rows in this order, shortest first."""
+        ends = _ends([self.batch.lengths[i] for i in own], self.facts)
+        groups = packing.groups(self.batch, self.ids, own, ends)
+        return torch.cat([self.heads(self.body.blocks(group)) for group in groups])
 
 
 def _ends(lengths: list[int], facts: EncoderFacts) -> list[int]:
     if facts.verdict.single:
         return list(range(1, len(lengths) + 1))
     return packing.cuts(lengths, facts.batch_tokens, facts.verdict.packed)
-
-
-def _in_order(found: Tensor, indices: list[int]) -> "Rows":
-    """Rows back in the batch's order: row k is of the sequence `indices[k]`."""
-    ordered = np.empty(tuple(found.shape), dtype=np.float32)
-    ordered[indices] = found.numpy()
-    return ordered

@@ -11,15 +11,14 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def values(scope: Scope, name: bytes) -> list[bytes]:
-    """Every value of a header, in order; `name` is lower-case."""
-    return [value.strip() for key, value in scope["headers"] if key.lower() == name]
+    """Every value of a header, in order; `name` is lower-case, as a server gives them."""
+    return [value.strip() for key, value in scope["headers"] if key == name]
 
 
 def header_map(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Headers by lower-case name; a repeated one is joined with commas, as RFC 9110 allows."""
+    """Headers by name; a repeated one is joined with commas, as RFC 9110 allows."""
     found: dict[bytes, bytes] = {}
-    for key, value in pairs:
-        name = key.lower()
+    for name, value in pairs:
         found[name] = found[name] + b", " + value if name in found else value
     return found
 

@@ -43,6 +43,11 @@ class Client:
             self._read.set()
         return message
 
+    @property
+    def gone(self) -> bool:
+        """Whether it was seen to leave."""
+        return self._gone
+
     async def left(self) -> None:
         """Returns when the client has gone, looking only once the body was read."""
         await self._read.wait()

@@ -26,7 +26,9 @@ def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
         raise BadRequest("The body is empty: a JSON object is expected")
     try:
         body.decode()  # msgspec looks at known fields only
-        with _without_collector(len(body)):
+        if len(body) < LARGE:
+            return decoder.decode(body)
+        with _without_collector():
             return decoder.decode(body)
     except EmbedwellError:
         raise
@@ -47,9 +49,9 @@ def has_required(body: type[Any]) -> bool:
 
 
 @contextmanager
-def _without_collector(size: int) -> Iterator[None]:
+def _without_collector() -> Iterator[None]:
     """Decoding makes millions of objects and no cycle: looking for one takes most of the time."""
-    if size < LARGE or not gc.isenabled():
+    if not gc.isenabled():
         yield
         return
     gc.disable()

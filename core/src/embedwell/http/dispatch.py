@@ -10,7 +10,7 @@ import msgspec
 
 from embedwell.config.schema import Server
 from embedwell.errors import BadRequest
-from embedwell.http import body, deadline, wire
+from embedwell.http import body, deadline
 from embedwell.http.asgi import Scope, has_body
 from embedwell.http.client import Client
 from embedwell.http.context import exchange, matched
@@ -20,7 +20,6 @@ from embedwell.http.middleware.drain import Traffic
 from embedwell.interfaces.routes import Reply, Request, Route
 
 MAX_FIELDS = 100
-NO_CONTENT = 204
 GRACE = 0.25  # seconds: a handler that keeps the deadline itself is the first to say so
 
 
@@ -102,6 +101,8 @@ async def _in_time(route: Route, request: Request, limit: float) -> Reply:
 
 def parse_query(raw: bytes) -> Mapping[str, str]:
     """The query's fields; of a repeated one the last. Raises BadRequest."""
+    if not raw:
+        return {}
     try:
         return dict(
             parse_qsl(
@@ -113,12 +114,3 @@ def parse_query(raw: bytes) -> Mapping[str, str]:
         )
     except ValueError:
         raise BadRequest("The query is not valid UTF-8, or has too many fields") from None
-
-
-def content(reply: Reply) -> bytes:
-    """A Reply's body as it goes out."""
-    if reply.status == NO_CONTENT:
-        return b""
-    if isinstance(reply.body, bytes):
-        return reply.body
-    return msgspec.json.encode(wire.body(reply.body))

@@ -1,36 +1,46 @@
 """Routes as Quart rules, and Quart behind a valve that keeps the body for our handlers."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
 from embedwell.http import envelope
+from embedwell.http.answer import NO_CONTENT, content
 from embedwell.http.asgi import App, Receive, Scope, Send, has_body
 from embedwell.http.client import Client
 from embedwell.http.context import Match, exchange, matched
-from embedwell.http.dispatch import NO_CONTENT, Dispatcher, content
+from embedwell.http.direct import SEND_SECONDS, is_direct, run_direct
+from embedwell.http.dispatch import Dispatcher
 from embedwell.http.middleware.errors import report, was_cancelled
 from embedwell.http.mounts import run_mount
 from embedwell.http.table import TAG, VARIABLE
 from embedwell.interfaces.routes import Reply, Route
 
 CALL = "embedwell.call"
-SEND_SECONDS = 120  # for a client that reads slowly
 
 
 class RuleMismatch(Exception):
     """Quart refused what our own routing had matched."""
 
 
-def endpoint(routes: Sequence[Route], dispatch: Dispatcher) -> App:
-    """The innermost ASGI application: what routing matched, a Route in Quart or a Mount."""
+def endpoint(
+    routes: Sequence[Route],
+    dispatch: Dispatcher,
+    direct: Callable[[Route], bool] = is_direct,
+) -> App:
+    """The innermost ASGI application: what routing matched, a Route or a Mount.
+
+    Routes that are `direct` do without Quart, and answer the same.
+    """
     quart = build(routes, dispatch)
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
         match = matched(scope)
-        if match.route is not None:
+        if match.route is not None and direct(match.route):
+            await run_direct(dispatch, scope, Client(receive, True), send)
+        elif match.route is not None:
             reading = match.route.stream or match.route.body is not None
             await _run_quart(quart, match, scope, Client(receive, reading), send)
         elif match.app is not None and scope["type"] == "http":

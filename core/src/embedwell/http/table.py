@@ -72,6 +72,11 @@ class RouteTable:
             else:
                 self._add(route)
         self._exact = {p.parts: p for p in self._routes if not any(p.names)}
+        self._plain = {  # what most requests ask for, as it is sent
+            (method, pattern.path.encode()): Match(pattern.path, pattern.path, route.access, route)
+            for pattern in self._exact.values()
+            for method, route in self._routes[pattern].items()
+        }
         self._open = sorted((p for p in self._routes if any(p.names)), key=lambda p: p.rank)
         self._mounts = sorted(mounts, key=lambda m: -len(m[0].parts))
 
@@ -83,6 +88,9 @@ class RouteTable:
 
     def find(self, method: str, raw: bytes) -> Match:
         """Raises NotFound, MethodNotAllowed, or BadRequest for a path that nothing may have."""
+        return self._plain.get((method, raw)) or self._find(method, raw)
+
+    def _find(self, method: str, raw: bytes) -> Match:
         given = segments(raw)
         wanted = "GET" if method == "HEAD" else method
         allowed: set[str] = set()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+import orjson
 
 from embedwell.interfaces.embedding import Embeddings
 
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from embedwell.interfaces.encoders import Rows
 
 CHUNK = 32_768  # numbers written before the loop gets a turn, a few milliseconds
-DIGITS = 9  # what tells any two float32 apart
-# Up to 10 ** 22 a float64 holds a power of ten exactly, and one division rounds once.
-POWERS = np.array([10.0**exponent for exponent in range(23)])
+# The shortest decimal of a float32 between these comes back exactly though clients read it as a
+# float64 first: below, each such float32 was tried down to 2 ** -40 (from 1e-4 on it follows from
+# nine digits being too few to come so near to a midpoint); above, a float64 holds the integers.
+LEAST, MOST = 1e-12, 9e15
 
 encode_json = msgspec.json.Encoder().encode
 
@@ -26,7 +28,7 @@ encode_json = msgspec.json.Encoder().encode
 async def write(result: Embeddings, model: str, base64_wanted: bool) -> bytes:
     """The whole answer; leaves the loop a turn between chunks, for large ones take a while."""
     parts = [b'{"object":"list","data":[']
-    texts = _base64 if base64_wanted else _floats
+    texts = _base64 if base64_wanted else floats
     step = max(1, CHUNK // max(1, result.rows.shape[1]))
     for start in range(0, len(result.rows), step):
         if start:
@@ -52,21 +54,15 @@ def _base64(rows: "Rows") -> Iterator[bytes]:
         yield b'"%s"' % base64.b64encode(row.astype("<f4", copy=False).tobytes())
 
 
-def _floats(rows: "Rows") -> Iterator[bytes]:
-    for row in short(rows).tolist():
-        yield encode_json(row)
+def floats(rows: "Rows") -> Iterator[bytes]:
+    """Each row as a JSON array from which every float32 comes back exactly."""
+    for row in rows:
+        yield orjson.dumps(_exact(row), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def short(rows: "Rows") -> "NDArray[np.float64]":
-    """The same float32 values as float64 that print with at most nine significant digits.
-
-    A float64 is written with the fewest digits that name it, for a widened float32 often 17;
-    the nearest nine-digit decimal names the same float32 in half the bytes.
-    """
-    wide = rows.astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        power = DIGITS - 1 - np.floor(np.log10(np.abs(wide)))
-        scale = POWERS[np.clip(power, 0, len(POWERS) - 1).astype(np.intp)]
-        decimal = np.rint(wide * scale) / scale
-        same = decimal.astype(np.float32) == rows
-    return np.where(same, decimal, wide)
+def _exact(row: "Rows") -> "NDArray[np.float32] | NDArray[np.float64]":
+    """The row as it is to be written: a float64's decimal is longer, and exact for any float32."""
+    size = np.abs(row)
+    if size.max() < MOST and (size[row != 0] >= LEAST).all():
+        return np.ascontiguousarray(row)
+    return row.astype(np.float64)

@@ -75,6 +75,7 @@ class Info(Struct, frozen=True, kw_only=True):
     running: Sequence[Running]
     queued_tokens: int
     limits: Mapping[str, Any]
+    event_loop: str  # "uvloop" or "asyncio"
     libraries: Mapping[str, str]
 
 

@@ -32,7 +32,7 @@ class Manifests:
             while len(self._kept) > self._capacity:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(snapshot.digest)
-        return await asyncio.shield(task)
+        return task.result() if task.done() else await asyncio.shield(task)
 
     def _drop_failed(self, digest: str, task: "asyncio.Task[Manifest]") -> None:
         failed = task.cancelled() or task.exception() is not None

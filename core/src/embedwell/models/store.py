@@ -59,6 +59,7 @@ class ModelStore:
         self._unpack = unpack
         self._wall = wall
         self._pointers: dict[Key, Pointer] = {}
+        self._owned = True
         self._publishing: set[Key] = set()  # names case-folded
         self._lock = asyncio.Lock()  # one change at a time
         self._removal = Removal(self._disk, threads, holds, self._lock, self._used)
@@ -74,6 +75,7 @@ class ModelStore:
 
     async def peek(self) -> None:
         """Read the folder and change nothing, beside the server that may own it."""
+        self._owned = False
         self._pointers = await self._threads.run(peek, self._disk)
 
     async def aclose(self) -> None:
@@ -177,7 +179,8 @@ class ModelStore:
             limit = self._settings.max_disk_gb
             used = await self._threads.run(self._disk.used) if limit else 0
             missing = room.missing(size, free, used, limit)
-            spare = points.spare(self._pointers.items(), self._removal.held(), missing)
+            ours = self._pointers.items() if self._owned else ()
+            spare = points.spare(ours, self._removal.held(), missing)
             if spare is None:
                 raise room.refusal(size, free, used, limit)
             for key, revisions in spare.items():

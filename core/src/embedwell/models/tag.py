@@ -1,11 +1,13 @@
 """Tags: the name a client sends as `model`, by an allowlist grammar."""
 
 import re
+from functools import lru_cache
 
 from embedwell.errors import Invalid
 from embedwell.interfaces.models import ModelRef
 
 ECHO = 200
+REMEMBERED = 1_024  # tags that were taken apart; a server is asked for few
 _SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _NAME = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})?")
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}")
@@ -13,6 +15,7 @@ _REVISION = re.compile(r"[A-Za-z0-9._/-]{1,128}")
 _LONGEST = 96 + 1 + 96 + 1 + 96 + 1 + 128
 
 
+@lru_cache(REMEMBERED)
 def parse(text: str) -> ModelRef:
     """Take `[source:]segment[/segment][@revision]` apart; raises Invalid for the field `model`."""
     if len(text) > _LONGEST:

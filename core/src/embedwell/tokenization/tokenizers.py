@@ -53,10 +53,12 @@ class Tokenizers:
             task.add_done_callback(lambda done: self._drop_failed(snapshot.digest, done))
         self._kept.move_to_end(snapshot.digest)
         self._shrink()
-        return await asyncio.shield(task)
+        return task.result() if task.done() else await asyncio.shield(task)
 
     def _shrink(self) -> None:
         """Those still loading stay: somebody waits for them and they would be loaded again."""
+        if len(self._kept) <= self._capacity:
+            return
         loaded = [digest for digest, task in self._kept.items() if task.done()]
         for digest in loaded[: max(0, len(self._kept) - self._capacity)]:
             del self._kept[digest]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from embedwell.engine.cpu import threads
+from embedwell.engine.cpu.lanes import Lanes
 from embedwell.engine.cpu.memory import HostMemory
 from embedwell.errors import InvalidModel
 from embedwell.interfaces.caches import Need
@@ -41,9 +42,10 @@ class CpuBackend:
     device = "cpu"
 
     def __init__(self, thread_count: int, dtype: str = "auto") -> None:
-        """`dtype` is "auto", "float32", "bfloat16" or "int8": what models are to compute in."""
+        """`dtype` is "auto", "float32" or "bfloat16": what models are to compute in."""
         self.thread_count = thread_count
         self.dtype = dtype
+        self._lanes = Lanes(thread_count)
         self._memory = HostMemory()
 
     @property
@@ -114,7 +116,7 @@ class CpuBackend:
             settling = Settling(read, heads, facts_of, manifest.max_tokens)
             body, verdict = settling.settle(self.dtype, trial)
         facts = facts_of(body, verdict)
-        return TorchEncoder(body, heads, facts, partial(threads.use, self.thread_count))
+        return TorchEncoder(body, heads, facts, self._lanes)
 
     def _facts(
         self, heads: "Heads", manifest: Manifest, body: "Body", verdict: Verdict

@@ -55,11 +55,15 @@ def usable(dtype: torch.dtype) -> bool:
 
 def native_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 numbers itself; elsewhere they are slower."""
+    return _has({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def _has(wanted: set[str]) -> bool:
     try:
         flags = CPUINFO.read_text("utf-8", "replace").split()
     except OSError:
         return False
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
+    return not wanted.isdisjoint(flags)
 
 
 @torch.inference_mode()
@@ -74,19 +78,3 @@ def _agrees(activation: str, dtype: torch.dtype) -> bool:
     if not agrees:
         LOG.warning("packed products with activation %r are wrong here: not used", activation)
     return agrees
-
-
-def pack_int8(weight: Tensor) -> Tensor:
-    """Signed bytes `[outputs, inputs]` as oneDNN wants them."""
-    packed: Tensor = torch.ops.onednn.qlinear_prepack(weight, None)
-    return packed
-
-
-def linear_int8(
-    rows: Tensor, packed: Tensor, scales: Tensor, zeros: Tensor, dtype: torch.dtype
-) -> Tensor:
-    """Unsigned bytes around 128 times packed signed ones, in steps of each channel's scale."""
-    product: Tensor = torch.ops.onednn.qlinear_pointwise(
-        rows, 1.0, 128, packed, scales, zeros, None, 1.0, 0, dtype, "none", [], ""
-    )
-    return product

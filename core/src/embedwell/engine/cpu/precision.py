@@ -12,15 +12,13 @@ from embedwell.engine.body import Body
 from embedwell.engine.cpu import operators, surgery
 from embedwell.engine.heads import Heads
 from embedwell.engine.memory import is_out_of_memory
+from embedwell.engine.tolerances import FLOORS
 from embedwell.interfaces.encoders import Batch, EncoderFacts, Trial, Verdict
 
 if TYPE_CHECKING:
     from embedwell.interfaces.encoders import Rows
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-# The least cosine of a sample's vector to the untouched float32 model's: rounding alone stays well
-# above it.
-FLOORS = {"float32": 0.999999, "bfloat16": 0.9995}
 # What is tried, in this order; float32 without packed products is what is left.
 ORDERS = {
     "auto": ("bfloat16", "float32"),

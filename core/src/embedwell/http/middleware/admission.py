@@ -1,8 +1,5 @@
 """Bounds what all requests together may hold: bodies by their bytes, requests by their number."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from embedwell.errors import Overloaded
 from embedwell.http.asgi import App, Receive, Scope, Send, has_body, values
 from embedwell.http.body import too_large
@@ -30,8 +27,12 @@ class Admission:
         if match.access == "public":
             await then(scope, receive, send)
             return
-        with self._permit(worth):
+        self._enter(worth)
+        try:
             await then(scope, receive, send)
+        finally:
+            self._held -= worth
+            self._requests -= 1
 
     def _worth(self, scope: Scope, route: Route) -> int:
         if not (route.body or route.stream) or not has_body(scope):
@@ -44,18 +45,12 @@ class Admission:
             return STREAM_BYTES
         return int(declared[0]) if declared else limit
 
-    @contextmanager
-    def _permit(self, worth: int) -> Iterator[None]:
+    def _enter(self, worth: int) -> None:
         full = self._held and self._held + worth > self._total  # alone, any legal body may come
         if full or self._requests >= MAX_REQUESTS:
             raise Overloaded("The server has too many requests at once; try again", retry_after=1)
         self._held += worth
         self._requests += 1
-        try:
-            yield
-        finally:
-            self._held -= worth
-            self._requests -= 1
 
 
 def body_limit(route: Route, max_body: int) -> int:

@@ -1,8 +1,8 @@
 """Refuses new work while the server is stopping, and knows when the old work is done."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 
 from embedwell.errors import Draining
 from embedwell.http.asgi import App, Receive, Scope, Send
@@ -20,17 +20,16 @@ class Traffic:
         self._timers: set[asyncio.Timeout] = set()
         self._streams: set[asyncio.Timeout] = set()
 
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """Counts one request for as long as it is open."""
+    def begin(self) -> None:
+        """Counts one request until its `end`."""
         self.in_flight += 1
         self._idle.clear()
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
-            if not self.in_flight:
-                self._idle.set()
+
+    def end(self) -> None:
+        """The request is over."""
+        self.in_flight -= 1
+        if not self.in_flight:
+            self._idle.set()
 
     @asynccontextmanager
     async def until_cut(self, *, stream: bool) -> AsyncIterator[None]:

@@ -5,6 +5,7 @@ import logging
 
 from embedwell.errors import EmbedwellError
 from embedwell.http import envelope
+from embedwell.http.answer import answer
 from embedwell.http.asgi import App, Receive, Scope, Send
 from embedwell.http.context import Exchange, exchange
 from embedwell.interfaces.routes import Reply
@@ -67,13 +68,6 @@ def report(error: BaseException, state: Exchange) -> None:
 
 
 async def _send(reply: Reply, failure: BaseException, scope: Scope, send: Send) -> None:
-    headers = [(name.encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
-    headers += [
-        (b"content-type", reply.content_type.encode()),
-        (b"content-length", b"%d" % len(reply.body)),
-    ]
     # HTTP/2 has no such header
-    if getattr(failure, "kind", "") in CLOSING and scope.get("http_version", "1.1") < "2":
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+    closes = getattr(failure, "kind", "") in CLOSING and scope.get("http_version", "1.1") < "2"
+    await answer(reply, send, [(b"connection", b"close")] if closes else ())

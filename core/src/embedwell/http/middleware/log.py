@@ -44,15 +44,15 @@ class Log:
     def _write(self, event: RequestFinished, raw_path: bytes, problem: str) -> None:
         path = raw_path[:MAX_PATH].decode("ascii", "backslashreplace")
         probe = event.route in PROBES and event.status < HTTPStatus.BAD_REQUEST
-        access_log.log(
-            logging.DEBUG if probe else logging.INFO,
-            "%s %s %d %.1f ms%s id=%s%s",
-            event.method,
-            path,
-            event.status,
-            event.seconds * 1000,
-            f" model={event.model}" if event.model else "",
-            event.request_id,
-            f" {problem[:MAX_PROBLEM]!a}" if problem else "",
-            extra={"request": event},
+        level = logging.DEBUG if probe else logging.INFO
+        if not access_log.isEnabledFor(level):
+            return
+        model = f" model={event.model}" if event.model else ""
+        told = f" {problem[:MAX_PROBLEM]!a}" if problem else ""
+        took = f"{event.seconds * 1000:.1f} ms"
+        line = f"{event.method} {path} {event.status} {took}{model} id={event.request_id}{told}"
+        # `log` itself walks the stack, for a place that is always this one
+        record = access_log.makeRecord(
+            access_log.name, level, __file__, 0, line, (), None, extra={"request": event}
         )
+        access_log.handle(record)

@@ -1,6 +1,7 @@
 """The order of the layers, in one list."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 from embedwell.http.asgi import App, Receive, Scope, Send
@@ -39,12 +40,5 @@ def layers(core: Core, table: RouteTable, traffic: Traffic) -> Sequence[Layer]:
 def wrap(layers: Sequence[Layer], app: App) -> App:
     """One ASGI application of all the layers around `app`."""
     for layer in reversed(layers):
-        app = _around(layer, app)
+        app = partial(layer, then=app)
     return app
-
-
-def _around(layer: Layer, then: App) -> App:
-    async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        await layer(scope, receive, send, then)
-
-    return call
