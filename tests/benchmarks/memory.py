@@ -54,7 +54,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.benchmarks.memory", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--texts", type=_count, default=100_000, help="how many (100000)")
-    kinds = ("auto", "float32", "bfloat16", "int8")
+    kinds = ("auto", "float32", "bfloat16")
     parser.add_argument("--dtype", choices=kinds, default="auto", help="engine.dtype (auto)")
     parser.add_argument("--peak", type=int, choices=BUDGETS, help=argparse.SUPPRESS)
     return parser.parse_args()

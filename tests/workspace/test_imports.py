@@ -54,7 +54,7 @@ HOMES: dict[str, set[str]] = {
     "httpcore": set(),
     "pynvml": {"engine"},
     "sqlite3": {"state"},
-    "uvloop": {"bench", "loops"},
+    "uvloop": {"loops"},
     "sentence_transformers": {"verify"},
 }
 HEAVY = {

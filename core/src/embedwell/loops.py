@@ -1,11 +1,11 @@
-"""Which event loop serves: uvloop where it is installed, else asyncio's own."""
+"""Which event loop serves and drives the load client: uvloop where installed, else asyncio's."""
 
 import asyncio
 from collections.abc import Callable
 
 
 def factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes the loop; uvloop saves a few hundredths of a short text's cost."""
+    """What makes the loop."""
     try:
         import uvloop
     except ImportError:
@@ -15,4 +15,9 @@ def factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 def running() -> str:
     """The running loop's library; raises RuntimeError outside of one."""
-    return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+    return library(asyncio.get_running_loop())
+
+
+def library(loop: asyncio.AbstractEventLoop) -> str:
+    """What the loop is of: "asyncio" or "uvloop"."""
+    return type(loop).__module__.partition(".")[0]

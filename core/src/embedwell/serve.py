@@ -34,21 +34,11 @@ EXIT_FATAL, EXIT_CUT = 70, 75  # 75: stopped, but accepted work did not finish
 SPARE = 5.0  # seconds after the grace period until the watchdog ends the process
 
 
-def _calm_threads() -> None:
-    """Before torch is imported: its threads sleep between products rather than spin.
-
-    Spinning takes the processors from the event loop and from other programs, each of which then
-    keeps a product's other threads spinning.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 def run(config: Config, plugins: Plugins) -> int:
     """Serves until SIGTERM or SIGINT; returns the exit code.
 
     Raises ConfigurationError or PluginError before anything is bound or loaded.
     """
-    _calm_threads()
     _set_up_logging(config.server.log_format)
     runtime = Runtime(config, plugins=plugins, before_ready=_freeze)
     _raise_file_limit()

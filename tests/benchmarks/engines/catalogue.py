@@ -34,7 +34,6 @@ THROUGHPUT = "the same export, throughput hint, sorted by length, batches of 16"
 ENTRIES = (
     Entry("ours fp32", "ours", OURS, "float32", 7_000, REQUESTS),
     Entry("ours bf16", "ours", OURS, "bfloat16", 15_000, REQUESTS),
-    Entry("ours int8", "ours", OURS, "int8", 20_000, REQUESTS),
     Entry(BASELINE, "rival", ENCODE, "float32", 4_000, BATCH_32),
     Entry("sentence-transformers bf16", "rival", ENCODE, "bfloat16", 9_000, BATCH_32),
     Entry("onnxruntime fp32", "rival", ONNX, "fp32", 7_000, EXPORTED),

@@ -15,7 +15,8 @@ import pytest
 from embedwell.bench.results import Figures, Latency, Report
 from embedwell.bench.sweep import Step
 from embedwell.cli.bench_options import MOST_SERVERS
-from embedwell.cli.bench_progress import WIDTH, BenchProgress
+from embedwell.cli.bench_progress import BenchProgress
+from embedwell.cli.progress import WIDTH
 from embedwell.config.schema import Config, Server, Sources
 from embedwell.testing import FakeBackend, make_model_folder
 from embedwell.testing.server import running_server

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TextIO
 
-from embedwell import __version__
-from embedwell.bench import loop as loops
+from embedwell import __version__, loops
 from embedwell.bench import probe, report
 from embedwell.bench.machine import machine
 from embedwell.bench.results import Report, Settings
@@ -30,8 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     texts = Listed(read(arguments.texts), arguments.unique) if arguments.texts else Generated()
     progress = BenchProgress()
-    name, make = loops.factory()
-    with asyncio.Runner(loop_factory=make) as runner:
+    with asyncio.Runner(loop_factory=loops.factory()) as runner:
+        name = loops.library(runner.get_loop())
         try:
             servers = runner.run(_meet(arguments, texts, settings, progress))
             interrupted = _swept(runner, servers, settings, progress)

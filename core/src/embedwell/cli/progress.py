@@ -6,6 +6,40 @@ from typing import TextIO
 STEP = 10  # percent between two plain lines
 
 
+WIDTH = 24  # of a bar
+
+
+class LiveLine:
+    """A line that each `show` replaces on a terminal; elsewhere each is a line of its own."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.live = self.stream.isatty()
+        self._shown = 0
+
+    def show(self, line: str) -> None:
+        """This, and nothing of what stood there before."""
+        if not self.live:
+            self._write(f"{line}\n")
+            return
+        self._write(f"\r{line.ljust(self._shown)}")
+        self._shown = len(line)
+
+    def clear(self) -> None:
+        """Nothing of it stays on a terminal."""
+        if self.live and self._shown:
+            self._write(f"\r{' ' * self._shown}\r")
+
+    def _write(self, text: str) -> None:
+        self.stream.write(text)
+        self.stream.flush()
+
+
+def bar(full: int) -> str:
+    """`full` of WIDTH places filled."""
+    return "█" * full + "░" * (WIDTH - full)
+
+
 class ProgressLine:
     """Shows bytes done; a terminal's line is finished by `end`."""
 

@@ -11,19 +11,22 @@ LIBRARIES = ("torch", "transformers", "safetensors")
 # shape again: 1,024 of them, as it comes, took a gigabyte. One batch has about 50.
 PRODUCTS_KEPT = 64
 PRODUCT_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+# Threads that spin between products take the processors from the event loop and from other
+# programs, each of which then keeps a product's other threads spinning.
+ENVIRONMENT = {**dict.fromkeys(PRODUCT_CACHES, str(PRODUCTS_KEPT)), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def create(device: str, dtype: str, threads: int) -> Backend:
     """The backend for `device` ("auto", "cpu", "cuda", "cuda:N"); `threads` 0 counts them itself.
 
     Cheap: libraries are looked for, not imported. Raises ConfigurationError. Sets variables of
-    the environment that torch reads at its first product, unless they are set.
+    the environment that torch reads when it is imported or multiplies first, unless they are set.
     """
     reasons = [*_device_faults(device), *_library_faults()]
     if reasons:
         raise ConfigurationError(reasons)
-    for name in PRODUCT_CACHES:
-        os.environ.setdefault(name, str(PRODUCTS_KEPT))
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     from embedwell.engine.cpu.backend import CpuBackend
     from embedwell.engine.cpu.threads import available
 

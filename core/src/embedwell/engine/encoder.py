@@ -29,19 +29,6 @@ class Lanes(Protocol):
         """What each part returns, in their order; `tokens` are in all of them."""
 
 
-class _Alone:
-    """One part, in the calling thread."""
-
-    def count(self, tokens: int, texts: int) -> int:
-        return 1
-
-    def run(self, parts: "Sequence[Callable[[], Tensor]]", tokens: int) -> list[Tensor]:
-        return [part() for part in parts]
-
-
-ALONE = _Alone()
-
-
 class TorchEncoder:
     """Runs a body and its heads, in as many parts side by side as `lanes` says."""
 
@@ -75,9 +62,7 @@ class TorchEncoder:
         self._loaded = None
 
 
-def rows(
-    batch: Batch, body: Body, heads: Heads, facts: EncoderFacts, lanes: Lanes = ALONE
-) -> "Rows":
+def rows(batch: Batch, body: Body, heads: Heads, facts: EncoderFacts, lanes: Lanes) -> "Rows":
     """As `encode`, but out of memory is whatever torch raises."""
     ids = packing.check(batch, facts.vocabulary, body.longest)
     indices = packing.order(batch)

@@ -34,34 +34,32 @@ class Lanes:
         if len(parts) == 1:
             threads.use(1 if tokens < FEW else self._processors)
             return [parts[0]()]
+        each = max(1, self._processors // len(parts))
         futures: list[Future[T]] = [
-            lane.begin(part) for lane, part in zip(self._own(len(parts)), parts, strict=True)
+            lane.begin(part, each) for lane, part in zip(self._own(len(parts)), parts, strict=True)
         ]
         wait(futures)  # all of them: memory that one still uses must not be given away
         return [future.result() for future in futures]
 
     def _own(self, count: int) -> "list[_Lane[Any]]":
         lanes: list[_Lane[Any]] = getattr(self._local, "lanes", [])
-        lanes += [_Lane(self._processors) for _ in range(count - len(lanes))]
+        lanes += [_Lane() for _ in range(count - len(lanes))]
         self._local.lanes = lanes
-        for lane in lanes[:count]:
-            lane.processors = max(1, self._processors // count)
         return lanes[:count]
 
 
 class _Lane(Generic[T]):
     """A thread that ends with its owner, for nothing else refers to the lane."""
 
-    def __init__(self, processors: int) -> None:
-        self.processors = processors
+    def __init__(self) -> None:
         self._work: SimpleQueue[tuple[Callable[[], T], int, Future[T]] | None] = SimpleQueue()
         threading.Thread(
             target=_main, args=(self._work,), name="embedwell-lane", daemon=True
         ).start()
 
-    def begin(self, part: Callable[[], T]) -> "Future[T]":
+    def begin(self, part: Callable[[], T], processors: int) -> "Future[T]":
         future: Future[T] = Future()
-        self._work.put((part, self.processors, future))
+        self._work.put((part, processors, future))
         return future
 
     def __del__(self) -> None:

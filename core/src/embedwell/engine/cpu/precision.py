@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from embedwell.engine import encoder, packing, parity
 from embedwell.engine.body import Body
 from embedwell.engine.cpu import operators, surgery
+from embedwell.engine.cpu.lanes import Lanes
 from embedwell.engine.heads import Heads
 from embedwell.engine.memory import is_out_of_memory
 from embedwell.engine.tolerances import FLOORS
@@ -64,6 +65,11 @@ class Settling:
         samples = trial.samples
         if samples is None or not _takes(body, samples):
             samples = parity.batch(body, SAMPLE_LENGTHS, longest)
+        return self._first_faithful(body, plain, wanted, samples)
+
+    def _first_faithful(
+        self, body: Body, plain: Verdict, wanted: str, samples: Batch
+    ) -> tuple[Body, Verdict]:
         exact = self._vectors(body, plain, samples)
         notes = [plain.why]
         if wanted == "auto" and not operators.native_bfloat16():
@@ -95,7 +101,8 @@ class Settling:
         return cosine, f"{verdict.dtype} keeps its vectors to a cosine of {cosine:.6f}{short}"
 
     def _vectors(self, body: Body, verdict: Verdict, samples: Batch) -> "Rows":
-        return encoder.rows(samples, body, self._heads, self._facts(body, verdict))
+        facts = self._facts(body, verdict)
+        return encoder.rows(samples, body, self._heads, facts, Lanes(1))
 
 
 def _takes(body: Body, samples: Batch) -> bool:
