@@ -53,23 +53,7 @@ class Settling:
         if trial.known is not None:
             return _shaped(self._read(), trial.known), trial.known
         body = self._read()
-        longest = min(self._longest, body.longest or self._longest)
-        choice = parity.choose(body, longest)
-        plain = Verdict(
-            dtype="float32",
-            packed=choice.packed,
-            single=choice.single,
-            deviation=choice.deviation,
-            why=choice.why,
-        )
-        samples = trial.samples
-        if samples is None or not _takes(body, samples):
-            samples = parity.batch(body, SAMPLE_LENGTHS, longest)
-        return self._first_faithful(body, plain, wanted, samples)
-
-    def _first_faithful(
-        self, body: Body, plain: Verdict, wanted: str, samples: Batch
-    ) -> tuple[Body, Verdict]:
+        plain, samples = self._begun(body, trial.samples)
         exact = self._vectors(body, plain, samples)
         notes = [plain.why]
         if wanted == "auto" and not operators.native_bfloat16():
@@ -85,6 +69,21 @@ class Settling:
             body = self._read()
         notes.append("so it runs in plain float32")
         return _shaped(body, plain), replace(plain, why="; ".join(notes))
+
+    def _begun(self, body: Body, samples: Batch | None) -> tuple[Verdict, Batch]:
+        """How the untouched model runs, and what to compare it by."""
+        longest = min(self._longest, body.longest or self._longest)
+        choice = parity.choose(body, longest)
+        if samples is None or not _takes(body, samples):
+            samples = parity.batch(body, SAMPLE_LENGTHS, longest)
+        plain = Verdict(
+            dtype="float32",
+            packed=choice.packed,
+            single=choice.single,
+            deviation=choice.deviation,
+            why=choice.why,
+        )
+        return plain, samples
 
     def _compared(
         self, body: Body, verdict: Verdict, samples: Batch, exact: "Rows"
