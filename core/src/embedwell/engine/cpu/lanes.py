@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from embedwell.engine.cpu import threads
 
 T = TypeVar("T")
-LEAST = 256  # tokens of a part; fewer are quicker together
+LEAST = 64  # tokens of a part; fewer are quicker together
 FEW = 128  # tokens that one processor computes before others would have been woken
 
 
