@@ -16,7 +16,7 @@ from embedwell.engine.cpu.lanes import LEAST, Lanes
         (2, 2 * LEAST, 40, 2),
         (2, 2048, 1, 1),
         (1, 2048, 40, 1),
-        (8, 1024, 40, 4),
+        (8, 4 * LEAST, 40, 4),
     ],
 )
 def test_parts_are_worth_a_thread_each(
