@@ -38,6 +38,7 @@ class App:
         self._traffic = Traffic()
         self._document = b""
         self._version, self._max_inputs = __version__, core.max_inputs
+        self._guarded = any(plugin.guards for _, plugin in core.plugins)
         self._shown = self._routes(core)
         hints = missing.routes(core.routes)
         served = [*self._shown, *hints]
@@ -62,7 +63,9 @@ class App:
 
     def _openapi(self) -> bytes:
         if not self._document:
-            self._document = document(self._shown, self._version, self._max_inputs)
+            self._document = document(
+                self._shown, self._version, self._max_inputs, guarded=self._guarded
+            )
         return self._document
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

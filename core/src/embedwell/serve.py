@@ -131,10 +131,12 @@ async def _announce(runtime: Runtime, host: str, port: int) -> None:
     address = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else host  # noqa: S104
     url = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
     body = json.dumps({"model": names[0] if names else "owner/name", "input": "Text to embed"})
+    guarded = any(plugin.guards for _, plugin in runtime.plugins)
+    key = ' -H "Authorization: Bearer $KEY"' if guarded else ""
     line = (
         f"Embedwell {__version__} ready on {url} | device {runtime.device} | "
         f"models: {shown or 'none yet'} | try: "
-        f"curl {url}/embeddings -H 'Content-Type: application/json' -d '{body}'\n"
+        f"curl {url}/embeddings{key} -H 'Content-Type: application/json' -d '{body}'\n"
     )
     try:
         print(line, end="", flush=True)  # noqa: T201

@@ -26,10 +26,16 @@ BEHIND_GUARDS = ("UNAUTHORIZED", "OVERLOADED", "RATE_LIMITED", "DRAINING")
 WITH_BODY = ("UNSUPPORTED_MEDIA_TYPE",)
 ONLY_WITH_BODY = {408, 413}
 TOKEN_ID = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+KEYS = {"key": {"type": "http", "scheme": "bearer"}}
 
 
-def document(routes: Sequence[Route], version: str, max_inputs: int) -> bytes:
-    """The document as JSON; raises TypeError for a Struct that JSON Schema cannot express."""
+def document(
+    routes: Sequence[Route], version: str, max_inputs: int, *, guarded: bool = False
+) -> bytes:
+    """The document as JSON; raises TypeError for a Struct that JSON Schema cannot express.
+
+    `guarded` says that some plugin asks for keys.
+    """
     types = list(dict.fromkeys([ErrorBody, *_types(routes)]))
     found, components = msgspec.json.schema_components(
         types, ref_template="#/components/schemas/{name}"
@@ -40,13 +46,13 @@ def document(routes: Sequence[Route], version: str, max_inputs: int) -> bytes:
     paths: dict[str, Json] = {}
     for route in routes:
         path = paths.setdefault(VARIABLE.sub(r"{\1}", route.path), {})
-        path[route.method.lower()] = _operation(route, schemas)
+        path[route.method.lower()] = _operation(route, schemas) | _security(route, guarded)
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
             "info": {"title": "Embedwell", "version": version},
             "paths": paths,
-            "components": {"schemas": components},
+            "components": {"schemas": components} | ({"securitySchemes": KEYS} if guarded else {}),
         }
     )
 
@@ -91,6 +97,12 @@ def _operation(route: Route, schemas: Mapping[Any, Json]) -> Json:
     elif route.stream:
         operation["requestBody"] = {"required": True, "content": {t: {} for t in route.accepts}}
     return operation
+
+
+def _security(route: Route, guarded: bool) -> Json:
+    """Which scope a key needs, by OpenAPI 3.1 the role."""
+    asks = guarded and route.access != "public"
+    return {"security": [{"key": [route.access]}]} if asks else {}
 
 
 def _identifier(route: Route) -> str:

@@ -8,7 +8,7 @@ from embedwell.http.asgi import App, Receive, Scope, Send, target
 from embedwell.http.context import NO_ANSWER, Exchange, exchange
 from embedwell.interfaces.events import Event, RequestFinished
 
-MAX_PATH = MAX_PROBLEM = 200
+MAX_PATH = MAX_PROBLEM = MAX_NAME = 200
 PROBES = ("/health", "/ready")  # asked every few seconds
 access_log = logging.getLogger("embedwell.access")
 
@@ -48,11 +48,18 @@ class Log:
         if not access_log.isEnabledFor(level):
             return
         model = f" model={event.model}" if event.model else ""
+        caller = f" caller={_printable(event.caller)}" if event.caller else ""
         told = f" {problem[:MAX_PROBLEM]!a}" if problem else ""
         took = f"{event.seconds * 1000:.1f} ms"
-        line = f"{event.method} {path} {event.status} {took}{model} id={event.request_id}{told}"
+        line = f"{event.method} {path} {event.status} {took}{model}{caller}"
+        line += f" id={event.request_id}{told}"
         # `log` itself walks the stack, for a place that is always this one
         record = access_log.makeRecord(
             access_log.name, level, __file__, 0, line, (), None, extra={"request": event}
         )
         access_log.handle(record)
+
+
+def _printable(text: str) -> str:
+    """ASCII without control characters: it cannot begin a line."""
+    return text[:MAX_NAME].encode("unicode_escape").decode("ascii")
