@@ -100,7 +100,11 @@ class Run:
         return [(part.job, index) for part in self.parts for index in part.indices]
 
     def perform(self) -> "Rows":
-        return self.handle.encoder.encode(self._batch)
+        rows = self.handle.encoder.encode(self._batch)
+        expected = (len(self.lengths), self.handle.encoder.facts.dimensions)
+        if rows.shape != expected:
+            raise ValueError(f"the encoder gave rows of shape {rows.shape}, not {expected}")
+        return rows
 
     def deliver(self, rows: "Rows", began: float) -> None:
         start = 0
