@@ -56,6 +56,11 @@ class Job:
     def over(self) -> bool:
         return self.future.done()
 
+    @property
+    def longest(self) -> int:
+        """Tokens of its next sequence, the longest of those that wait."""
+        return self.tokens.lengths[self.waiting[0]]
+
     def deliver(self, chunk: Chunk, began: float) -> None:
         if self.over:
             return

@@ -13,8 +13,9 @@ MODEL_SHARE = 0.8  # of the room: one busy model cannot lock the others out
 class Room:
     """Counts tokens from tokenising to answer; what nobody uses takes any legal request.
 
-    At most `limit` tokens, and no more than the device computes in `seconds`: whoever would
-    get no answer in time is told now. What waits for another model to load is not before it.
+    At most `limit` tokens, and nobody behind more than the device computes in `seconds`: whoever
+    would get no answer in time is told now. What waits for another model to load is not before
+    it, nor is its own work: a stream of small requests would refuse a large one for ever.
     """
 
     def __init__(self, limit: int, seconds: float) -> None:
@@ -40,7 +41,7 @@ class Room:
         too_many_of_one = held + tokens > self._limit * MODEL_SHARE
         in_time = max(LEAST, tokens_per_second * self._seconds) if tokens_per_second else inf
         elsewhere = sum(self._cold.values()) - self._cold.get(model, 0)
-        too_slow = self._total - elsewhere + tokens > in_time
+        too_slow = self._total - elsewhere > in_time
         if (self._total and (too_many or too_slow)) or (held and too_many_of_one):
             raise Overloaded(  # an operator's remedy is batching.max_queued_tokens
                 f"Too much work is queued: {self._total} tokens wait, this request adds {tokens}",
