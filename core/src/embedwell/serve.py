@@ -24,6 +24,7 @@ from embedwell import __version__, loops
 from embedwell.app import App, create_app
 from embedwell.config.schema import Config
 from embedwell.errors import ConfigurationError
+from embedwell.interfaces.encoders import Backend
 from embedwell.loader import Plugins
 from embedwell.runtime import Runtime
 
@@ -34,13 +35,13 @@ EXIT_FATAL, EXIT_CUT = 70, 75  # 75: stopped, but accepted work did not finish
 SPARE = 5.0  # seconds after the grace period until the watchdog ends the process
 
 
-def run(config: Config, plugins: Plugins) -> int:
-    """Serves until SIGTERM or SIGINT; returns the exit code.
+def run(config: Config, plugins: Plugins, backend: Backend | None = None) -> int:
+    """Serves until SIGTERM or SIGINT; returns the exit code. `backend` None is the configured one.
 
     Raises ConfigurationError or PluginError before anything is bound or loaded.
     """
     _set_up_logging(config.server.log_format)
-    runtime = Runtime(config, plugins=plugins, before_ready=_freeze)
+    runtime = Runtime(config, plugins=plugins, backend=backend, before_ready=_freeze)
     _raise_file_limit()
     data_dir = Path(config.server.data_dir)
     lock = _lock(data_dir)
@@ -53,7 +54,7 @@ def run(config: Config, plugins: Plugins) -> int:
 
 
 async def _serve(runtime: Runtime, listener: socket.socket) -> int:
-    stop = _signals()
+    stop = _signals(runtime.server.grace_seconds)
     host, port = listener.getsockname()[:2]
     async with runtime:
         log.info("starting on port %d, data in %s", port, runtime.data_dir)
@@ -150,7 +151,7 @@ def _freeze() -> None:
     gc.freeze()
 
 
-def _signals() -> asyncio.Event:
+def _signals(grace: float) -> asyncio.Event:
     """Set by the first SIGTERM or SIGINT; the second ends the process at once."""
     stop = asyncio.Event()
 
@@ -158,6 +159,7 @@ def _signals() -> asyncio.Event:
         if stop.is_set():
             os._exit(130)
         stop.set()
+        _start_watchdog(grace)  # now: a start may hang, too
 
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, received)

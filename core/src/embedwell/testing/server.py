@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import hypercorn
@@ -29,10 +30,15 @@ class RunningServer:
 
 @asynccontextmanager
 async def running_server(
-    config: Config, *, modules: Sequence[object] = (), backend: Backend | None = None
+    config: Config,
+    *,
+    modules: Sequence[object] = (),
+    backend: Backend | None = None,
+    wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[RunningServer]:
     """Installed plugins and `modules`, behind Hypercorn; warm when the block is entered."""
-    runtime = Runtime(config, plugins=load(config, modules=modules), backend=backend)
+    plugins = load(config, modules=modules)
+    runtime = Runtime(config, plugins=plugins, backend=backend, wall=wall)
     events: list[Event] = []
     runtime.observe("test", events.append)
     async with runtime:
