@@ -41,7 +41,7 @@ async def test_a_request_is_logged_and_observed_once(caplog: pytest.LogCaptureFi
     (record,) = caplog.records
     assert record.name == "embedwell.access"
     line = record.getMessage()
-    assert re.fullmatch(r"POST /embeddings 200 \d+\.\d ms model=owner/model id=r-1", line)
+    assert re.fullmatch(r"POST /embeddings 200 \d+\.\d ms model=owner/model inputs=1 tokens=3 id=r-1", line)
     (event,) = core.events
     assert isinstance(event, RequestFinished)
     assert (event.route, event.status, event.model) == ("/embeddings", 200, TAG)
