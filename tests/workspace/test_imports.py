@@ -16,7 +16,8 @@ ROOMS = {
 }  # fmt: skip
 INSIDE = HALLS | ROOMS - {"http", "bench"}
 PARTS = {
-    "embedder", "journal", "report", "loads", "loops", "preload", "warmup", "catalog", "samples",
+    "embedder", "journal", "report", "loads", "logs", "loops", "preload", "warmup", "catalog",
+    "samples",
 }  # fmt: skip
 COMMANDS = {"verify"}  # what the command line alone uses
 ALLOWED: dict[str, set[str]] = {
@@ -26,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": INSIDE | {"loops"},
     "loads": INSIDE,
     "samples": INSIDE,
+    "logs": HALLS,
     "loops": set(),
     "preload": INSIDE,
     "journal": HALLS,

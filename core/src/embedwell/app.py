@@ -36,6 +36,7 @@ class App:
 
     def __init__(self, core: Core) -> None:
         self._traffic = Traffic()
+        core.in_flight = lambda: self.in_flight
         self._document = b""
         self._version, self._max_inputs = __version__, core.max_inputs
         self._guarded = any(plugin.guards for _, plugin in core.plugins)

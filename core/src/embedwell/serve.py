@@ -10,17 +10,15 @@ import os
 import resource
 import signal
 import socket
-import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import anyio
 import hypercorn
 import hypercorn.asyncio
 
-from embedwell import __version__, loops
+from embedwell import __version__, logs, loops
 from embedwell.app import App, create_app
 from embedwell.config.schema import Config
 from embedwell.errors import ConfigurationError
@@ -40,7 +38,7 @@ def run(config: Config, plugins: Plugins, backend: Backend | None = None) -> int
 
     Raises ConfigurationError or PluginError before anything is bound or loaded.
     """
-    _set_up_logging(config.server.log_format)
+    logs.set_up(config.server.log_format)
     runtime = Runtime(config, plugins=plugins, backend=backend, before_ready=_freeze)
     _raise_file_limit()
     data_dir = Path(config.server.data_dir)
@@ -213,44 +211,3 @@ def _raise_file_limit() -> None:
         )
     if 0 <= soft < ENOUGH_FILES:
         log.warning("only %d open files are allowed; 65536 is better (ulimit -n)", soft)
-
-
-class _Flood(logging.Filter):
-    """One line a second of what would fill the disk when descriptors run out."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._last = 0.0
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if "out of system resource" not in str(record.msg):
-            return True
-        due = record.created - self._last >= 1
-        self._last = record.created if due else self._last
-        return due
-
-
-class _Json(logging.Formatter):
-    """One JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        entry: dict[str, Any] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
-
-
-def _set_up_logging(form: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S")
-    handler.setFormatter(_Json() if form == "json" else plain)
-    logging.getLogger("asyncio").addFilter(_Flood())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    logging.getLogger("embedwell").setLevel(logging.INFO)

@@ -143,6 +143,7 @@ async def test_head_is_get_without_its_body(app: App) -> None:
         ("PUT", "/models/upload", "embedwell-source-upload"),
         ("POST", "/models/github", "embedwell-source-github"),
         ("POST", "/models/huggingface", "embedwell-source-huggingface"),
+        ("GET", "/metrics", "embedwell-plugin-metrics"),
     ],
 )
 async def test_routes_of_absent_plugins_name_their_distribution(

@@ -9,6 +9,7 @@ from typing import Protocol
 from embedwell.cache import ledger
 from embedwell.cache.books import Books
 from embedwell.cache.loading import Loader, Overdue, back_off, explain
+from embedwell.cache.reasons import Reason, room_for
 from embedwell.cache.resident import Resident
 from embedwell.cache.states import State
 from embedwell.errors import Draining, EmbedwellError, Loading, OutOfMemory, bare
@@ -25,7 +26,7 @@ class Room(Protocol):
     async def admission(self, resident: Resident) -> None:
         """Returns once memory is reserved; raises OutOfMemory."""
 
-    async def make_room(self, victims: Sequence[Resident], reason: str) -> None:
+    async def make_room(self, victims: Sequence[Resident], reason: Reason) -> None:
         """Evict these and wait until they are gone."""
 
     async def reclaim(self) -> None:
@@ -98,7 +99,7 @@ class Owner:
             return
         try:
             while self._books.state(without=resident).free_with(resident.need) < 0:
-                await self._room.make_room(self._payment(), f"room for {resident.tag}")
+                await self._room.make_room(self._payment(), room_for(resident.tag))
         except BaseException:
             await self._room.unload(encoder, resident.tag)
             raise
