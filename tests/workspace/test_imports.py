@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     **{room: HALLS | {room} for room in ROOMS},
     "embedder": INSIDE,
     "report": INSIDE | {"loops"},
+    "exposure": HALLS,
     "loads": INSIDE,
     "samples": INSIDE,
     "loops": set(),
@@ -34,9 +35,10 @@ ALLOWED: dict[str, set[str]] = {
     "verify": INSIDE | {"catalog", "samples", "verify"},
     "runtime": INSIDE | PARTS,
     "app": HALLS | ROOMS | PARTS | {"runtime"},
-    "serve": HALLS | ROOMS | PARTS | {"runtime", "app"},
-    "cli": HALLS | ROOMS | PARTS | COMMANDS | {"runtime", "app", "serve", "cli"},
-    "testing": HALLS | ROOMS | PARTS | {"runtime", "app", "serve", "testing"},
+    "transport": HALLS | {"http", "transport"},
+    "serve": HALLS | ROOMS | PARTS | {"exposure", "runtime", "app", "transport"},
+    "cli": HALLS | ROOMS | PARTS | COMMANDS | {"exposure", "transport", "runtime", "app", "serve", "cli"},
+    "testing": HALLS | ROOMS | PARTS | {"runtime", "app", "transport", "serve", "testing"},
     "__init__": HALLS,
     "__main__": {"cli"},
 }
@@ -47,7 +49,8 @@ HOMES: dict[str, set[str]] = {
     "tokenizers": {"tokenization"},
     "quart": {"http", "app"},
     "werkzeug": {"http", "app"},
-    "hypercorn": {"serve"},
+    "hypercorn": {"transport"},
+    "h11": {"transport"},
     "pluggy": {"interfaces", "loader"},
     "numpy": {"engine", "embedder", "http", "models", "verify"},
     "huggingface_hub": set(),
@@ -61,7 +64,7 @@ HEAVY = {
     "torch", "transformers", "safetensors", "tokenizers", "hypercorn", "quart",
     "sentence_transformers",
 }  # fmt: skip
-HEAVY_HOMES = {"engine", "serve", "http", "app"}  # themselves imported only inside functions
+HEAVY_HOMES = {"engine", "serve", "http", "app", "transport"}  # themselves imported only inside functions
 PURE = {
     "batching/plan.py",
     "cache/ledger.py",
