@@ -230,19 +230,6 @@ def _raise_file_limit() -> int:
     return soft
 
 
-class _Flood(logging.Filter):
-    """One line a second of what would fill the disk when descriptors run out."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._last = 0.0
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if "out of system resource" not in str(record.msg):
-            return True
-        due = record.created - self._last >= 1
-        self._last = record.created if due else self._last
-        return due
 
 
 class _Json(logging.Formatter):
@@ -264,7 +251,6 @@ def _set_up_logging(form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S")
     handler.setFormatter(_Json() if form == "json" else plain)
-    logging.getLogger("asyncio").addFilter(_Flood())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+import resource
+import socket
 from pathlib import Path
 
 import pytest
 
 from embedwell.interfaces.routes import Reply, Request
 from embedwell.transport import connection
-from embedwell.transport.server import MOST, RESERVE, bound
+from embedwell.transport.server import MOST, RESERVE, bound, serve
 from tests.core.http.fake_core import app_of, route
 from tests.core.transport.listening_app import HEAD, Peer, listening_app
 
@@ -196,3 +198,27 @@ async def test_the_end_waits_for_no_connection_at_rest() -> None:
 )
 def test_connections_leave_descriptors_for_files(descriptors: int, connections: int) -> None:
     assert bound(descriptors) == connections
+
+
+async def test_t32_without_descriptors_it_goes_on_listening(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    listener, stop = socket.create_server(("127.0.0.1", 0), backlog=100), asyncio.Event()
+    port = listener.getsockname()[1]
+    waiting = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files() + 10, hard))
+    serving = asyncio.create_task(serve(app_of(), listener, stop))
+    try:
+        async with asyncio.timeout(30):
+            while not any("no connection can be" in r.getMessage() for r in caplog.records):
+                await asyncio.sleep(0.01)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert await health(port) == 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for client in waiting:
+            client.close()
+        stop.set()
+        await serving
+    assert len(caplog.records) < 10

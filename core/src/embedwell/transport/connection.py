@@ -28,9 +28,13 @@ class Connection:
     """
 
     def __init__(
-        self, home: "Connections", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        home: "Connections",
+        task: "asyncio.Task[None]",
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
-        self._home = home
+        self._home, self._task = home, task
         self._reader, self._writer = reader, writer
         self._loop = asyncio.get_running_loop()
         self._sending = asyncio.Lock()
@@ -70,7 +74,7 @@ class Connection:
             self._home.context,
             group,
             ConnectionState({}),
-            self._home.tls,
+            self._home.tls is not None,
             _address(socket.family, self._writer.get_extra_info("peername")),
             _address(socket.family, self._writer.get_extra_info("sockname")),
             self._handle,
@@ -110,13 +114,13 @@ class Connection:
         self._wake()
         self._head_begun = False
         self._timer = self._loop.call_later(seconds, self.end)
-        self._home.resting[self] = None
+        self._home.resting[self._task] = self.end
 
     def _wake(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self._home.resting.pop(self, None)
+            self._home.resting.pop(self._task, None)
 
     def _shut(self) -> None:
         """The client gets the rest of what was written, then the end."""

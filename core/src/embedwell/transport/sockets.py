@@ -11,7 +11,7 @@ from pathlib import Path
 from embedwell.config.schema import Server
 from embedwell.errors import ConfigurationError
 
-BACKLOG = 128  # asyncio accepts so many at once
+BACKLOG = 1024  # connections that wait to be accepted
 FORBIDDEN_MODE = 0o117  # leaves 0660: the owner and the group
 
 
