@@ -6,8 +6,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-import hypercorn
-import hypercorn.asyncio
 
 from embedwell.app import App, create_app
 from embedwell.config.schema import Config
@@ -15,6 +13,7 @@ from embedwell.interfaces.encoders import Backend
 from embedwell.interfaces.events import Event
 from embedwell.loader import load
 from embedwell.runtime import Runtime
+from embedwell.transport.server import serve
 
 
 class RunningServer:
@@ -46,18 +45,10 @@ async def running_server(
         listener = socket.create_server(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         stop = asyncio.Event()
-        serving = asyncio.create_task(_serve(app, listener, stop))
+        serving = asyncio.create_task(serve(app, listener, stop))
         try:
             await runtime.warmed()
             yield RunningServer(runtime, app, port, events)
         finally:
             stop.set()
             await serving
-
-
-async def _serve(app: App, listener: socket.socket, stop: asyncio.Event) -> None:
-    settings = hypercorn.Config()
-    settings.bind = [f"fd://{listener.detach()}"]
-    settings.graceful_timeout = 1
-    settings.accesslog = settings.errorlog = None
-    await hypercorn.asyncio.serve(app, settings, shutdown_trigger=stop.wait, mode="asgi")  # type: ignore[arg-type]
