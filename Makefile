@@ -6,7 +6,7 @@ PIP    := $(PYTHON) -m pip --disable-pip-version-check
 PORT   ?= 8000
 RIVALS := .venv-bench
 INFINITY := .venv-infinity
-FAULTS := restarts upload_kills upload_memory disk_full memory_cycles soak
+FAULTS := fuzz restarts upload_kills upload_memory disk_full memory_cycles soak
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 CPU_TORCH = $(shell [ "$$(uname)" = Linux ] && curl -sfI -m 5 $(CPU_INDEX)/torch/ >/dev/null 2>&1 && echo --extra-index-url $(CPU_INDEX))
 METADATA := $(wildcard core/pyproject.toml sources/*/pyproject.toml caches/*/pyproject.toml)

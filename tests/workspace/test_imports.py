@@ -34,9 +34,10 @@ ALLOWED: dict[str, set[str]] = {
     "verify": INSIDE | {"catalog", "samples", "verify"},
     "runtime": INSIDE | PARTS,
     "app": HALLS | ROOMS | PARTS | {"runtime"},
-    "serve": HALLS | ROOMS | PARTS | {"runtime", "app"},
+    "refusals": {"errors", "http"},
+    "serve": HALLS | ROOMS | PARTS | {"runtime", "app", "refusals"},
     "cli": HALLS | ROOMS | PARTS | COMMANDS | {"runtime", "app", "serve", "cli"},
-    "testing": HALLS | ROOMS | PARTS | {"runtime", "app", "serve", "testing"},
+    "testing": HALLS | ROOMS | PARTS | {"runtime", "app", "refusals", "serve", "testing"},
     "__init__": HALLS,
     "__main__": {"cli"},
 }
@@ -47,7 +48,7 @@ HOMES: dict[str, set[str]] = {
     "tokenizers": {"tokenization"},
     "quart": {"http", "app"},
     "werkzeug": {"http", "app"},
-    "hypercorn": {"serve"},
+    "hypercorn": {"serve", "refusals"},
     "pluggy": {"interfaces", "loader"},
     "numpy": {"engine", "embedder", "http", "models", "verify"},
     "huggingface_hub": set(),
@@ -61,7 +62,7 @@ HEAVY = {
     "torch", "transformers", "safetensors", "tokenizers", "hypercorn", "quart",
     "sentence_transformers",
 }  # fmt: skip
-HEAVY_HOMES = {"engine", "serve", "http", "app"}  # themselves imported only inside functions
+HEAVY_HOMES = {"engine", "serve", "refusals", "http", "app"}  # themselves imported only inside functions
 PURE = {
     "batching/plan.py",
     "cache/ledger.py",

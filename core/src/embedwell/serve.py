@@ -20,7 +20,7 @@ import anyio
 import hypercorn
 import hypercorn.asyncio
 
-from embedwell import __version__, loops
+from embedwell import __version__, loops, refusals
 from embedwell.app import App, create_app
 from embedwell.config.schema import Config
 from embedwell.errors import ConfigurationError
@@ -109,12 +109,13 @@ async def _first_failure(runtime: Runtime, announcing: "asyncio.Task[None]") -> 
 
 
 async def _hypercorn(app: App, listener: socket.socket, close: asyncio.Event) -> None:
+    refusals.install()
     settings = hypercorn.Config()
     settings.bind = [f"fd://{listener.detach()}"]
     settings.backlog = 128  # asyncio accepts so many at once, and logs each it cannot
     settings.keep_alive_timeout = 5
     settings.h2_max_concurrent_streams = 32
-    settings.h11_max_incomplete_size = 16 * 1024
+    settings.h11_max_incomplete_size = 64 * 1024  # beyond our own limits, which decide then
     settings.graceful_timeout = 1  # the draining is ours; what is left by then is cut
     settings.include_server_header = False
     settings.accesslog = None

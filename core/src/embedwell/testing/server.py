@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import hypercorn
 import hypercorn.asyncio
 
+from embedwell import refusals
 from embedwell.app import App, create_app
 from embedwell.config.schema import Config
 from embedwell.interfaces.encoders import Backend
@@ -50,6 +51,7 @@ async def running_server(
 
 
 async def _serve(app: App, listener: socket.socket, stop: asyncio.Event) -> None:
+    refusals.install()
     settings = hypercorn.Config()
     settings.bind = [f"fd://{listener.detach()}"]
     settings.graceful_timeout = 1

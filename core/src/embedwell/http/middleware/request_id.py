@@ -32,6 +32,11 @@ def _id(scope: Scope) -> str:
     given = values(scope, NAME)
     if len(given) == 1 and WELL_FORMED.fullmatch(given[0]):
         return given[0].decode()
+    return new_id()
+
+
+def new_id() -> str:
+    """One that nobody has."""
     return f"req-{secrets.token_hex(12)}"
 
 
