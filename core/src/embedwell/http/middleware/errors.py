@@ -6,7 +6,7 @@ import logging
 from embedwell.errors import EmbedwellError
 from embedwell.http import envelope
 from embedwell.http.answer import answer
-from embedwell.http.asgi import App, Message, Receive, Scope, Send
+from embedwell.http.asgi import App, Message, Receive, Scope, Send, is_http1
 from embedwell.http.context import Exchange, exchange
 from embedwell.interfaces.routes import Reply
 
@@ -74,8 +74,7 @@ def _can_answer(scope: Scope) -> bool:
 
 
 async def _send(reply: Reply, failure: BaseException, scope: Scope, send: Send) -> None:
-    # HTTP/2 has no such header
-    closes = getattr(failure, "kind", "") in CLOSING and scope.get("http_version", "1.1") < "2"
+    closes = getattr(failure, "kind", "") in CLOSING and is_http1(scope)
     extra = [(b"connection", b"close")] if closes else ()
     await answer(reply, _handshake(send) if scope["type"] == "websocket" else send, extra)
 
