@@ -48,7 +48,9 @@ def others(target: Target) -> Iterator[list[float]]:
         done.set()
         asking.join()
     p99 = statistics.quantiles(took, n=100)[-1] if len(took) > 1 else took[0]
-    print(f"/health meanwhile: {len(took)} answers, p99 {p99 * 1e3:.1f} ms, most {max(took) * 1e3:.1f}")
+    print(
+        f"/health meanwhile: {len(took)} answers, p99 {p99 * 1e3:.1f} ms, most {max(took) * 1e3:.1f}"
+    )
     assert max(took) < SLOW
 
 

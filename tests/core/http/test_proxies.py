@@ -54,9 +54,7 @@ def watched(*trusted: str, **settings: Any) -> tuple[App, Seen]:
         ((PROXY,), {"forwarded": "for=6.6.6.6", "x-forwarded-for": "1.1.1.1"}, "1.1.1.1"),
     ],
 )
-async def test_who_asks(
-    trusted: tuple[str, ...], headers: Mapping[str, str], client: str
-) -> None:
+async def test_who_asks(trusted: tuple[str, ...], headers: Mapping[str, str], client: str) -> None:
     app, seen = watched(*trusted)
     assert (await ask(app, "GET", "/models", headers=headers)).status == 200
     assert seen.heads[0].client == client

@@ -159,7 +159,9 @@ async def test_t30_what_is_no_http_1_gets_the_envelope(
 async def test_t30_a_wish_for_http_2_is_ignored() -> None:
     async with listening_app(app_of()) as port:
         peer = await Peer.connect(port)
-        wish = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+        wish = (
+            b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+        )
         for _ in range(2):
             await peer.send(HEAD + wish + b"\r\n")
             assert await peer.answer() == (200, b'{"status":"ok"}')

@@ -58,7 +58,10 @@ def test_a_table_has_defaults() -> None:
         ({"keys": {"a": {"kei": DIGEST}}}, "plugins.auth.keys: object "),
         ({"keys": {"a": {"key": DIGEST, "scopes": []}}}, "keys.a.scopes: empty"),
         ({"keys": {"a": {"key": DIGEST, "scopes": ["all"]}}}, "keys.a.scopes: 'all' is none of"),
-        ({"keys": {"a": {"key": DIGEST, "requests_per_minute": -1}}}, "plugins.auth.keys: expected"),
+        (
+            {"keys": {"a": {"key": DIGEST, "requests_per_minute": -1}}},
+            "plugins.auth.keys: expected",
+        ),
         ({"keys": {"a b": {"key": DIGEST}}}, "keys: 'a b' cannot be a name"),
         ({"keys": {f"k{i}": {"key": DIGEST} for i in range(1001)}}, "keys: 1001 of them"),
         ({"key": USER}, 'plugins.auth.key: unknown key; did you mean "keys"?'),
@@ -171,7 +174,10 @@ def examples() -> list[str]:
     readme = (ROOT / "plugins/auth/README.md").read_text()
     reference = (ROOT / "config.toml").read_text()
     commented = reference[reference.index("# [plugins.auth") :].replace("…", "0" * 64)
-    return [*re.findall(r"```toml\n(.*?)```", readme, re.S), re.sub("^# ", "", commented, flags=re.M)]
+    return [
+        *re.findall(r"```toml\n(.*?)```", readme, re.S),
+        re.sub("^# ", "", commented, flags=re.M),
+    ]
 
 
 @pytest.mark.parametrize("text", examples())

@@ -82,7 +82,10 @@ async def test_the_numbers_add_up(tiny: Start) -> None:
     assert total("embedwell_http_requests_total", status="5xx", **served) == 1
     assert total("embedwell_http_requests_total", route="unmatched", status="4xx") == 1
     assert total("embedwell_http_request_duration_seconds_count", **served) == 23
-    assert total("embedwell_model_cache_misses_total") + total("embedwell_model_cache_hits_total") == 21
+    assert (
+        total("embedwell_model_cache_misses_total") + total("embedwell_model_cache_hits_total")
+        == 21
+    )
 
 
 async def test_the_state_of_the_server(tiny: Start) -> None:
@@ -142,7 +145,10 @@ async def test_a_queue_that_does_not_move_is_seen(tiny: Start) -> None:
 async def test_models_that_leave_take_their_gauges_along(tiny: Start) -> None:
     cache = Cache(safety_margin_gb=0.1, tables={"fixed_size": {"max_models": 1}})
     gauges = ("resident_bytes", "leases", "memory_estimate_ratio")
-    async with tiny(FakeBackend(), models=("a", "b"), cache=cache) as server, client(server) as http:
+    async with (
+        tiny(FakeBackend(), models=("a", "b"), cache=cache) as server,
+        client(server) as http,
+    ):
         for model in ("a", "b"):
             assert (await embed(http, model)).status_code == 200
         page = await scrape(http)
@@ -363,7 +369,9 @@ async def test_a_device_that_is_broken_is_not_ready(tiny: Start) -> None:
 async def test_padding_is_counted(tiny: Start) -> None:
     from embedwell.interfaces.events import BatchRun
 
-    run = BatchRun(at=0.0, model="m", items=2, requests=1, tokens=30, cost=40, seconds=0.1, outcome="ok")
+    run = BatchRun(
+        at=0.0, model="m", items=2, requests=1, tokens=30, cost=40, seconds=0.1, outcome="ok"
+    )
     async with tiny(FakeBackend()) as server, client(server) as http:
         server.runtime.emit(run)
         page = await scrape(http)
