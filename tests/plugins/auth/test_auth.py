@@ -23,7 +23,9 @@ from tests.plugins.auth.some_keys import ADMIN, USER, WRONG, bearer, table, tabl
 
 def auth(clock: FakeClock | None = None, **keys: dict[str, Any]) -> Auth:
     given = keys or {"user": table(USER), "admin": table(ADMIN, "manage", "metrics")}
-    (item,) = [i for i in load(ServerConfig(plugins=tables(**given))).plugins if i.spec.name == "auth"]
+    (item,) = [
+        i for i in load(ServerConfig(plugins=tables(**given))).plugins if i.spec.name == "auth"
+    ]
     services: Any = SimpleNamespace(clock=clock or FakeClock())
     return Auth(item.config, services)
 

@@ -48,7 +48,7 @@ def test_a_table_has_defaults() -> None:
     ("given", "reason"),
     [
         ({}, "plugins.auth.keys: required, but missing"),
-        ({"keys": {}}, "keys: 0 of them: write one to 1,000 tables [plugins.auth.keys.NAME]"),
+        ({"keys": {}}, "keys: 0, not 1 to 1,000: each is a table [plugins.auth.keys.NAME]"),
         ({"keys": {"a": {"key": USER}}}, "keys.a.key: a key itself does not stand in"),
         ({"keys": {"a": {"key": DIGEST[:-1]}}}, "keys.a.key: a key itself"),
         ({"keys": {"a": {"key": {}}}}, "keys.a.key: name one place"),
@@ -58,9 +58,12 @@ def test_a_table_has_defaults() -> None:
         ({"keys": {"a": {"kei": DIGEST}}}, "plugins.auth.keys: object "),
         ({"keys": {"a": {"key": DIGEST, "scopes": []}}}, "keys.a.scopes: empty"),
         ({"keys": {"a": {"key": DIGEST, "scopes": ["all"]}}}, "keys.a.scopes: 'all' is none of"),
-        ({"keys": {"a": {"key": DIGEST, "requests_per_minute": -1}}}, "plugins.auth.keys: expected"),
+        (
+            {"keys": {"a": {"key": DIGEST, "requests_per_minute": -1}}},
+            "plugins.auth.keys: expected",
+        ),
         ({"keys": {"a b": {"key": DIGEST}}}, "keys: 'a b' cannot be a name"),
-        ({"keys": {f"k{i}": {"key": DIGEST} for i in range(1001)}}, "keys: 1001 of them"),
+        ({"keys": {f"k{i}": {"key": DIGEST} for i in range(1001)}}, "keys: 1001, not 1 to"),
         ({"key": USER}, 'plugins.auth.key: unknown key; did you mean "keys"?'),
     ],
 )
@@ -171,7 +174,10 @@ def examples() -> list[str]:
     readme = (ROOT / "plugins/auth/README.md").read_text()
     reference = (ROOT / "config.toml").read_text()
     commented = reference[reference.index("# [plugins.auth") :].replace("…", "0" * 64)
-    return [*re.findall(r"```toml\n(.*?)```", readme, re.S), re.sub("^# ", "", commented, flags=re.M)]
+    return [
+        *re.findall(r"```toml\n(.*?)```", readme, re.S),
+        re.sub("^# ", "", commented, flags=re.M),
+    ]
 
 
 @pytest.mark.parametrize("text", examples())

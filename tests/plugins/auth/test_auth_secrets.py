@@ -25,7 +25,10 @@ async def requests(url: str) -> Sequence[httpx.Response]:
     """With right keys and wrong ones, by every header; also where nobody would look for one."""
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         found = [await client.get(path, headers=bearer(ADMIN)) for path in ("/plugins", "/tasks")]
-        found += [await client.get("/openapi.json"), await client.get("/info", headers=bearer(USER))]
+        found += [
+            await client.get("/openapi.json"),
+            await client.get("/info", headers=bearer(USER)),
+        ]
         for key in (USER, WRONG, ADMIN):
             found += [await client.get("/models", headers={name: key}) for name in FORMS]
             found += [await client.get(f"/models?api_key={key}", headers=bearer(key))]

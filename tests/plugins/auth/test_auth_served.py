@@ -50,9 +50,7 @@ CONTRACT: Mapping[tuple[str, str], str] = {
 FROM_OTHERS = {("get", "/metrics")}  # served where its plugin is installed
 
 
-def keyed(
-    tiny: Start, user: Mapping[str, Any] = {}
-) -> AbstractAsyncContextManager[RunningServer]:
+def keyed(tiny: Start, user: Mapping[str, Any] = {}) -> AbstractAsyncContextManager[RunningServer]:
     keys = {scope: table(key, scope) for scope, key in SCOPES.items()}
     keys["embed"] |= user
     return tiny(FakeBackend(), plugins=tables(**keys))
@@ -98,7 +96,9 @@ async def test_without_keys_nobody_is_asked(tiny: Start) -> None:
         document = (await http.get("/openapi.json")).json()
         assert "securitySchemes" not in document["components"]
         assert not any(
-            "security" in operation for path in document["paths"].values() for operation in path.values()
+            "security" in operation
+            for path in document["paths"].values()
+            for operation in path.values()
         )
         assert (await http.post("/embeddings", json=BODY)).status_code == 200
         assert (await http.post("/embeddings", json=BODY, headers=bearer("x"))).status_code == 200
@@ -179,9 +179,7 @@ async def test_tokens_are_a_quota_too(tiny: Start) -> None:
         assert (await http.get("/models", headers=bearer(USER))).status_code == 200
 
 
-async def test_log_and_events_say_who_it_was(
-    tiny: Start, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_log_and_events_say_who_it_was(tiny: Start, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     async with keyed(tiny) as server, client(server) as http:
         assert (await http.post("/embeddings", json=BODY, headers=bearer(USER))).is_success
@@ -232,4 +230,3 @@ async def test_a_key_opens_what_it_names_only(tiny: Start) -> None:
         assert (await http.post("/embeddings", json=BODY, headers=bearer(ADMIN))).status_code == 403
         cleared = await http.post("/embeddings/cache/clear", headers=bearer(ADMIN))
         assert cleared.status_code == 200
-
