@@ -38,6 +38,7 @@ DISTRIBUTIONS = {
     ("cache", "fixed_size"): "embedwell-cache-fixed",
     ("cache", "vram_aware"): "embedwell-cache-vram",
     ("plugin", "auth"): "embedwell-plugin-auth",
+    ("plugin", "metrics"): "embedwell-plugin-metrics",
 }
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 TAKEN = {  # a table of that name would be read as the section's own key
