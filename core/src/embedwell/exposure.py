@@ -25,9 +25,7 @@ def check(server: Server, *, guarded: bool) -> None:
 
 def has_guard(plugins: Sequence[tuple[str, Plugin]]) -> bool:
     """Whether any of them asks who calls."""
-    return any(
-        getattr(plugin, "guards", type(plugin).guard is not Plugin.guard) for _, plugin in plugins
-    )
+    return any(plugin.guards for _, plugin in plugins)
 
 
 def may_guard(build: Any) -> bool:

@@ -156,8 +156,7 @@ async def _announce(runtime: Runtime, place: str) -> None:
     names = [listed.alias or listed.snapshot.key.name for listed in listing]
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     body = json.dumps({"model": names[0] if names else "owner/name", "input": "Text to embed"})
-    guarded = any(plugin.guards for _, plugin in runtime.plugins)
-    key = ' -H "Authorization: Bearer $KEY"' if guarded else ""
+    key = ' -H "Authorization: Bearer $KEY"' if exposure.has_guard(runtime.plugins) else ""
     line = (
         f"Embedwell {__version__} ready on {place} | device {runtime.device} | "
         f"models: {shown or 'none yet'} | try: "

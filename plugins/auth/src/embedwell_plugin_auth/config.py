@@ -45,7 +45,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
 def _faults(keys: Mapping[str, Key]) -> Iterator[str]:
     if not 1 <= len(keys) <= MOST_KEYS:
-        yield f"keys: {len(keys)} of them: write one to {MOST_KEYS:,} tables [plugins.auth.keys.NAME]"
+        yield f"keys: {len(keys)}, not 1 to {MOST_KEYS:,}: each is a table [plugins.auth.keys.NAME]"
     for name, key in keys.items():
         if not NAME.fullmatch(name):
             yield f"keys: {name!r:.80} cannot be a name: use letters, digits, - and _"
@@ -59,9 +59,9 @@ def _faults_of(key: Key) -> Iterator[str]:
             yield 'key: name one place, { env = "NAME" } or { file = "PATH" }'
     elif not DIGEST.fullmatch(key.key):
         yield (
-            "key: a key itself does not stand in a configuration, where many can read it: write its "
-            'digest, "sha256:" and 64 hexadecimal digits (printf %s "$KEY" | sha256sum), or where it '
-            'is, { env = "NAME" } or { file = "PATH" }'
+            "key: a key itself does not stand in a configuration, where many can read it: write "
+            'its digest, "sha256:" and 64 hexadecimal digits (printf %s "$KEY" | sha256sum), or '
+            'where it is, { env = "NAME" } or { file = "PATH" }'
         )
     if not key.scopes:
         yield f"scopes: empty: a key may do nothing; say some of {', '.join(SCOPES)}"

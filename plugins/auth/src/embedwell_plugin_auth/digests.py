@@ -28,6 +28,8 @@ def read(text: str) -> bytes:
     """The digest of a key, or that which `text` already is; raises ValueError for a weak key."""
     if match := DIGEST.fullmatch(text):
         return bytes.fromhex(match[1])
+    if text.lower().startswith("sha256:"):
+        raise ValueError("a digest is sha256: and 64 hexadecimal digits")
     if not KEY.fullmatch(text) or len(set(text)) < FEWEST_LETTERS:
         raise ValueError(
             "not a key that is hard to guess: take 32 to 1,000 visible ASCII characters made at "
