@@ -6,13 +6,17 @@ PIP    := $(PYTHON) -m pip --disable-pip-version-check
 PORT   ?= 8000
 RIVALS := .venv-bench
 INFINITY := .venv-infinity
-FAULTS := restarts upload_kills upload_memory disk_full memory_cycles soak
+FAULTS := fuzz connections restarts upload_kills upload_memory disk_full memory_cycles neighbours soak
+MINUTES ?= 10
+PYTHONS ?= python3.12 python3.13
+CLIENTS := ai_sdk langchain langchain_node litellm llama_index openai_node
+EXAMPLES ?= 200
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 CPU_TORCH = $(shell [ "$$(uname)" = Linux ] && curl -sfI -m 5 $(CPU_INDEX)/torch/ >/dev/null 2>&1 && echo --extra-index-url $(CPU_INDEX))
 METADATA := $(wildcard core/pyproject.toml sources/*/pyproject.toml caches/*/pyproject.toml plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev serve test check faults bench bench-cache format clean
+.PHONY: help install install-dev serve test test-clients fuzz-api coverage check faults soak overload stopping bench bench-cache format clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +45,29 @@ serve: install  ## serve on PORT (default 8000)
 test: install-dev  ## run the tests
 	@$(PYTHON) -m pytest -q -m "not network and not gpu"
 
+test-clients: install-dev $(CLIENTS:%=.clients/%/.installed)  ## other clients than openai's for Python, each in an environment of its own
+	@$(PYTHON) -m pytest -q tests/e2e/clients
+
+.clients/%/.installed: tests/e2e/clients/%/requirements.txt
+	@echo "Installing $* …"
+	@python3 -m venv .clients/$*
+	@.clients/$*/bin/python -m pip --disable-pip-version-check install --quiet -r $<
+	@touch $@
+
+.clients/%/.installed: tests/e2e/clients/%/package.json
+	@echo "Installing $* …"
+	@mkdir -p .clients/$* && cp $< .clients/$*
+	@if command -v npm >/dev/null; then npm install --prefix .clients/$* --silent --no-audit --no-fund --ignore-scripts --no-package-lock \
+	  && touch $@; else echo "No npm here: it is left out."; fi
+
+fuzz-api: install-dev  ## requests made from the OpenAPI documents, EXAMPLES of each kind
+	@$(PYTHON) -m tests.e2e.fuzz_api $(EXAMPLES)
+
+coverage: install-dev  ## the tests with what of core they run, child processes too
+	@$(VENV)/bin/coverage erase
+	@$(VENV)/bin/coverage run -m pytest -q -m "not network and not gpu"; code=$$?; \
+	  $(VENV)/bin/coverage combine --quiet && $(VENV)/bin/coverage report; exit $$code
+
 check: install-dev  ## ruff and mypy
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
@@ -52,6 +79,15 @@ faults: install-dev  ## real servers killed, filled up and soaked, ten minutes (
 	  [ $$code -eq 0 ] || failed="$$failed $$name"; \
 	done; \
 	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
+
+soak: install-dev  ## mixed requests for MINUTES (default 10): nothing grows, nothing is held
+	@MINUTES=$(MINUTES) $(PYTHON) -m tests.faults.soak 0
+
+overload: install-dev  ## twice as much as the server can do, for MINUTES (default 10)
+	@MINUTES=$(MINUTES) $(PYTHON) -m tests.faults.overload
+
+stopping: install-dev  ## servers of other Pythons (PYTHONS="python3.12 …") told to stop, whatever they are at
+	@$(PYTHON) -m tests.faults.stopping $(PYTHONS)
 
 bench: install $(RIVALS)/.installed $(INFINITY)/.tried  ## our engine and server beside others (TEXTS=file, FULL=1)
 	@$(PYTHON) -m tests.benchmarks.speed_comparison $(if $(TEXTS),--texts "$(TEXTS)") $(if $(FULL),--full)
@@ -78,4 +114,4 @@ format: install-dev  ## format the code
 	@$(VENV)/bin/ruff format .
 
 clean:  ## remove the environments and caches
-	rm -rf $(VENV) $(RIVALS) $(INFINITY) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(RIVALS) $(INFINITY) .clients .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -74,3 +74,21 @@ async def test_models_are_listed(client: openai.AsyncOpenAI) -> None:
     assert MINILM in [model.id async for model in client.models.list()]
     one = await client.models.retrieve(MINILM)
     assert one.object == "model"
+
+
+async def test_what_was_cut_and_the_requests_id_are_at_hand(client: openai.AsyncOpenAI) -> None:
+    raw = await client.embeddings.with_raw_response.create(
+        model=MINILM, input=["short", "word " * 600], extra_headers={"x-request-id": "mine-1"}
+    )
+    assert raw.headers["x-embedwell-truncated"] == "1"
+    answer = raw.parse()
+    assert answer._request_id == "mine-1"
+    assert answer.usage.total_tokens == 3 + 256
+
+
+async def test_the_servers_own_options_go_into_the_body(client: openai.AsyncOpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.embeddings.create(
+            model=MINILM, input="word " * 600, extra_body={"truncate": False}
+        )
+    assert caught.value.param == "input"

@@ -201,6 +201,28 @@ async def test_guards_see_the_head_and_name_the_caller() -> None:
     assert event.caller == "alice"
 
 
+async def test_the_log_names_the_caller_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    core, _ = guarded(Caller("al\nice"))
+    with caplog.at_level(logging.INFO):
+        await get(create_app(core), "/models")
+    (record,) = caplog.records
+    assert " caller=al\\nice id=" in record.getMessage()
+
+
+async def test_a_plugin_with_nothing_to_ask_for_is_not_asked() -> None:
+    class Idle(Guard):
+        guards = False
+
+    core, _ = guarded()
+    idle = Idle(Unauthorized("no key"))
+    core.plugins = [("idle", idle)]
+    app = create_app(core)
+    assert (await get(app, "/models")).status == 200
+    assert idle.heads == []
+    assert "securitySchemes" not in (await get(app, "/openapi.json")).json["components"]
+    assert Guard(None).guards, "one that overrides guard, and says nothing else"
+
+
 @pytest.mark.parametrize(
     ("error", "status", "code", "headers"),
     [

@@ -5,12 +5,20 @@ import re
 
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from msgspec import Struct, structs
 from openapi_spec_validator import validate
 
 from embedwell.app import App, create_app
+from embedwell.http.envelope import TABLE
+from embedwell.interfaces.models import TAG_PATTERN
 from embedwell.interfaces.status import Readiness
 from tests.core.http.fake_core import TAG, FakeCore, app_of, ok, route
 from tests.core.http.http_driver import get, post
+
+
+class Form(Struct):
+    file: list[str]
+
 
 MODEL = {
     "id": TAG,
@@ -117,6 +125,47 @@ async def test_answers_have_the_declared_shape() -> None:
     Draft202012Validator(schema).validate(told.json)
     schema = {"$ref": "#/components/schemas/ErrorBody", **resolver}
     Draft202012Validator(schema).validate((await get(app, "/nothing")).json)
+
+
+async def test_every_answer_of_the_document_names_the_requests_id() -> None:
+    document = (await get(app_of(), "/openapi.json")).json
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, declared in operation["responses"].items():
+                assert "x-request-id" in declared["headers"], operation["operationId"]
+                assert ("retry-after" in declared["headers"]) == (status in ("429", "502", "503"))
+    embeddings = document["paths"]["/v1/embeddings"]["post"]["responses"]["200"]
+    assert {"x-embedwell-truncated", "server-timing"} < set(embeddings["headers"])
+
+
+async def test_every_code_has_an_example_as_the_server_writes_it() -> None:
+    document = (await get(app_of(), "/openapi.json")).json
+    shown = document["components"]["examples"]
+    assert set(shown) == {code for code in TABLE if code.isupper()} - {"METHOD_NOT_ALLOWED"}
+    schema = {"$ref": "#/components/schemas/ErrorBody", "components": document["components"]}
+    for code, example in shown.items():
+        Draft202012Validator(schema).validate(example["value"])
+        assert example["value"]["code"] == code
+
+
+async def test_what_is_always_answered_is_required_and_what_may_be_left_out_is_not() -> None:
+    schemas = (await get(app_of(), "/openapi.json")).json["components"]["schemas"]
+    assert schemas["EmbeddingRequest"]["required"] == ["model", "input"]
+    assert schemas["PreloadRequest"]["required"] == []
+    assert set(schemas["Model"]["properties"]) - set(schemas["Model"]["required"]) == {
+        "root", "problem",
+    }  # fmt: skip
+    assert schemas["ModelList"]["required"] == ["data", "object"]
+
+
+async def test_a_form_and_the_pattern_of_a_tag_are_in_the_document() -> None:
+    plain = route(ok, "POST", "/things/<tag>", stream=True)
+    taken = structs.replace(plain, accepts=("multipart/form-data",), form=Form)
+    document = (await get(app_of(taken), "/openapi.json")).json
+    operation = document["paths"]["/things/{tag}"]["post"]
+    content = operation["requestBody"]["content"]["multipart/form-data"]
+    assert content == {"schema": {"$ref": "#/components/schemas/Form"}}
+    assert operation["parameters"][0]["schema"]["pattern"] == TAG_PATTERN
 
 
 async def test_the_page_needs_nothing_from_elsewhere() -> None:

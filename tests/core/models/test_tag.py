@@ -1,11 +1,13 @@
 """Tags: the grammar, and nothing beside it."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from embedwell.errors import Invalid
-from embedwell.interfaces.models import ModelRef
+from embedwell.interfaces.models import TAG_PATTERN, ModelRef
 from embedwell.models import tag
 
 SEGMENT = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", fullmatch=True)
@@ -74,3 +76,19 @@ def test_any_text_is_a_tag_or_refused(text: str) -> None:
         assert tag.format(tag.parse(text)) == text
     except Invalid as refused:
         refused.message.encode()
+
+
+@given(st.builds(ModelRef, NAMES, st.none() | REVISIONS, st.none() | SOURCES))
+def test_the_pattern_for_clients_knows_every_tag(ref: ModelRef) -> None:
+    assert re.fullmatch(TAG_PATTERN, str(ref))
+
+
+@given(st.from_regex(TAG_PATTERN, fullmatch=True) | st.text(alphabet="aZ0._-/:@ \n", max_size=20))
+def test_what_the_pattern_takes_is_a_tag(text: str) -> None:
+    fits = re.fullmatch(TAG_PATTERN, text) is not None and ".." not in text.partition("@")[2]
+    try:
+        tag.parse(text)
+    except Invalid:
+        assert not fits
+    else:
+        assert fits

@@ -63,8 +63,11 @@ class Batcher:
         self.fatal: asyncio.Future[str] = self._loop.create_future()
         self.proven = False  # whether the last attempt succeeded
 
-    def room(self, model: str, tokens: Tokens) -> AbstractContextManager[None]:
-        """A place for these tokens until the answer; raises Overloaded."""
+    def room(self, model: str, tokens: Tokens) -> AbstractContextManager[Callable[[], None]]:
+        """A place for these tokens until the answer; call what it gives once the model is loaded.
+
+        Raises Overloaded.
+        """
         return self._room.enter(model, tokens.total, self._rate)
 
     @property

@@ -25,10 +25,13 @@ class Unpackable(Exception):
 
 
 class Row:
-    """Where the texts of one packed row lie, shortest first; one for all layers of a pass."""
+    """Where the texts of one packed row lie, shortest first; one for all layers of a pass.
 
-    def __init__(self, runs: Sequence[Run]) -> None:
-        self.runs = tuple(runs)
+    `tail` tokens after them belong to none, and what comes out for them means nothing.
+    """
+
+    def __init__(self, runs: Sequence[Run], tail: int = 0) -> None:
+        self.runs, self.tail = tuple(runs), tail
         self.near = tuple(run for run in self.runs if run.length <= short.LONGEST)
         self._layouts: dict[tuple[int, int], short.Layout] = {}
 
@@ -36,7 +39,8 @@ class Row:
         """Of the `near` runs, made once for these numbers of query, and of key and value heads."""
         key = heads, shared
         if key not in self._layouts:
-            self._layouts[key] = short.Layout(self.near, heads, shared)
+            tail = self.tail if len(self.near) == len(self.runs) else 0
+            self._layouts[key] = short.Layout(self.near, heads, shared, tail)
         return self._layouts[key]
 
 
@@ -79,6 +83,9 @@ def packed_attention(
     for run in packed.runs[len(near) :]:
         piece = shape.attend(*(_rectangle(part, run) for part in row))
         flat.append(piece.transpose(1, 2).flatten(0, 1))
+    missing = row[0].shape[0] - sum(map(len, flat))
+    if missing:
+        flat.append(row[0][-missing:, :, : row[2].shape[2]])
     return (flat[0] if len(flat) == 1 else torch.cat(flat)).unsqueeze(0), None
 
 

@@ -75,22 +75,27 @@ class Body:
             place = end
 
     def _row(self, group: Group) -> Tensor:
-        """`[T, hidden]`."""
+        """`[T, hidden]`, and rows after them that mean nothing."""
+        tail = packing.tail(len(group.ids))
         places = packing.positions(group, self._padding)
         output = self.model(
-            input_ids=torch.from_numpy(group.ids).unsqueeze(0),
-            position_ids=torch.from_numpy(places).unsqueeze(0),
-            **{attention.ARGUMENT: attention.Row(group.runs)},
+            input_ids=_extended(group.ids, tail, self._fill),
+            position_ids=_extended(places, tail, self._padding or 0),
+            **{attention.ARGUMENT: attention.Row(group.runs, tail)},
         )
         row: Tensor = output.last_hidden_state[0]
         return row
 
     def _rectangle(self, group: Group) -> Tensor:
-        """`[n, longest, hidden]`; columns beyond a text's length mean nothing."""
-        ids, mask = packing.rectangle(group, self._fill)
+        """`[n, width, hidden]`; columns beyond a text's length mean nothing."""
+        ids, mask = packing.rectangle(group, self._fill, self.longest)
         output = self.model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
         rows: Tensor = output.last_hidden_state
         return rows
+
+
+def _extended(numbers: packing.Ids, more: int, value: int) -> Tensor:
+    return torch.from_numpy(np.pad(numbers, (0, more), constant_values=value)).unsqueeze(0)
 
 
 def _position_table(model: PreTrainedModel) -> tuple[int | None, int | None]:

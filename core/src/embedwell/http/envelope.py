@@ -99,12 +99,14 @@ def reply(error: BaseException, request_id: str, v1: bool) -> Reply:
     row = row_of(error)
     return Reply(
         status=row.v1 if v1 else row.status,
-        body=msgspec.json.encode(_body(error, row)),
+        body=msgspec.json.encode(body_of(error)),
         headers=_headers(error, row),
     )
 
 
-def _body(error: EmbedwellError, row: Row) -> ErrorBody:
+def body_of(error: EmbedwellError) -> ErrorBody:
+    """What its client reads of it."""
+    row = row_of(error)
     message = shown(error.message, MAX_MESSAGE)
     code = error.code if row is not TABLE["INTERNAL"] else "INTERNAL"
     param = None if error.param is None else shown(error.param)

@@ -1,79 +1,66 @@
-"""Routes and their Structs as an OpenAPI 3.1 document."""
+"""Routes as an OpenAPI 3.1 document."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from embedwell.http.deadline import NAME as TIMEOUT_HEADER
 from embedwell.http.decode import has_required
-from embedwell.http.envelope import ErrorBody, statuses
-from embedwell.http.table import VARIABLE
-from embedwell.http.wire import EmbeddingRequest, shape
-from embedwell.interfaces.routes import Route
+from embedwell.http.responses import examples, headers, responses
+from embedwell.http.schemas import Json, schemas
+from embedwell.http.table import TAG, VARIABLE
+from embedwell.interfaces.models import TAG_PATTERN
+from embedwell.interfaces.routes import Access, Route
 
-Json = dict[str, Any]
-EVERYWHERE = (
-    "BAD_REQUEST",
-    "VALIDATION_ERROR",
-    "FORBIDDEN",
-    "PAYLOAD_TOO_LARGE",
-    "TIMEOUT",
-    "INTERNAL",
+SUMMARY = (
+    "An OpenAI-compatible embeddings server for many models. "
+    "Every error has the same body; a field that is null counts as absent."
 )
-BEHIND_GUARDS = ("UNAUTHORIZED", "OVERLOADED", "RATE_LIMITED", "DRAINING")
-WITH_BODY = ("UNSUPPORTED_MEDIA_TYPE",)
-ONLY_WITH_BODY = {408, 413}
-TOKEN_ID = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+KEYS = {"key": {"type": "http", "scheme": "bearer"}}
+GROUPS: Mapping[Access, str] = {
+    "embed": "Vectors and the models that make them",
+    "manage": "Which models there are, and which of them are loaded",
+    "metrics": "Figures for a monitoring system",
+    "public": "Open to everybody, with or without keys",
+}
 
 
-def document(routes: Sequence[Route], version: str, max_inputs: int) -> bytes:
-    """The document as JSON; raises TypeError for a Struct that JSON Schema cannot express."""
-    types = list(dict.fromkeys([ErrorBody, *_types(routes)]))
-    found, components = msgspec.json.schema_components(
-        types, ref_template="#/components/schemas/{name}"
-    )
-    schemas = dict(zip(types, found, strict=True))
-    if EmbeddingRequest in schemas:
-        components[EmbeddingRequest.__name__]["properties"]["input"] = _input(max_inputs)
+def document(
+    routes: Sequence[Route], version: str, max_inputs: int, *, guarded: bool = False
+) -> bytes:
+    """The document as JSON; raises TypeError for a Struct that JSON Schema cannot express.
+
+    `guarded` says that some plugin asks for keys.
+    """
+    known = schemas(routes, max_inputs)
     paths: dict[str, Json] = {}
     for route in routes:
         path = paths.setdefault(VARIABLE.sub(r"{\1}", route.path), {})
-        path[route.method.lower()] = _operation(route, schemas)
+        path[route.method.lower()] = _operation(route, known.of) | _security(route, guarded)
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
-            "info": {"title": "Embedwell", "version": version},
+            "info": _info(version),
+            "tags": [{"name": name, "description": text} for name, text in GROUPS.items()],
             "paths": paths,
-            "components": {"schemas": components},
+            "components": {
+                "schemas": known.components,
+                "headers": headers(),
+                "examples": examples(),
+            }
+            | ({"securitySchemes": KEYS} if guarded else {}),
         }
     )
 
 
-def _types(routes: Sequence[Route]) -> Iterator[Any]:
-    for route in routes:
-        if route.body is not None:
-            yield route.body
-        declared = (r for r in route.replies.values() if r is not None and not isinstance(r, str))
-        yield from map(shape, declared)
+def _info(version: str) -> Json:
+    license = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+    return {"title": "Embedwell", "version": version, "description": SUMMARY, "license": license}
 
 
-def _input(most: int) -> Json:
-    """What the decoder and its checks take together: lists of one kind only."""
-    text = {"type": "string"}
-    tokens = {"type": "array", "items": TOKEN_ID, "minItems": 1}
-    return {
-        "anyOf": [
-            text,
-            {"type": "array", "items": text, "minItems": 1, "maxItems": most},
-            tokens,
-            {"type": "array", "items": tokens, "minItems": 1, "maxItems": most},
-        ]
-    }
-
-
-def _operation(route: Route, schemas: Mapping[Any, Json]) -> Json:
+def _operation(route: Route, known: Mapping[Any, Json]) -> Json:
     operation: Json = {
         "operationId": _identifier(route),
         "summary": route.summary,
@@ -83,14 +70,22 @@ def _operation(route: Route, schemas: Mapping[Any, Json]) -> Json:
             *(_query_parameter(name, text) for name, text in route.query.items()),
             _timeout_parameter(),
         ],
-        "responses": _responses(route, schemas),
+        "responses": responses(route, known),
     }
     if route.body is not None:
-        content = {"application/json": {"schema": schemas[route.body]}}
+        content = {"application/json": {"schema": known[route.body]}}
         operation["requestBody"] = {"required": has_required(route.body), "content": content}
     elif route.stream:
-        operation["requestBody"] = {"required": True, "content": {t: {} for t in route.accepts}}
+        schema = {} if route.form is None else {"schema": known[route.form]}
+        content = dict.fromkeys(route.accepts, schema)
+        operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _security(route: Route, guarded: bool) -> Json:
+    """Which scope a key needs, by OpenAPI 3.1 the role."""
+    asks = guarded and route.access != "public"
+    return {"security": [{"key": [route.access]}]} if asks else {}
 
 
 def _identifier(route: Route) -> str:
@@ -99,8 +94,11 @@ def _identifier(route: Route) -> str:
 
 
 def _path_parameter(name: str) -> Json:
-    schema = {"type": "string", "minLength": 1}
-    return {"name": name, "in": "path", "required": True, "schema": schema}
+    found: Json = {"name": name, "in": "path", "required": True}
+    if name != TAG:
+        return found | {"schema": {"type": "string", "minLength": 1}}
+    text = "A model's tag; its slash may be sent as it is, or as %2F"
+    return found | {"description": text, "schema": {"type": "string", "pattern": TAG_PATTERN}}
 
 
 def _query_parameter(name: str, description: str) -> Json:
@@ -114,39 +112,3 @@ def _timeout_parameter() -> Json:
         "description": "Seconds; only ever shortens the server's own deadline",
         "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": 999_999_999},
     }
-
-
-def _responses(route: Route, schemas: Mapping[Any, Json]) -> Json:
-    answers: dict[int, Json] = {
-        status: {"description": "Success", **_content(reply, schemas)}
-        for status, reply in route.replies.items()
-    }
-    for status, codes in _errors(route).items():
-        content = {"application/json": {"schema": schemas[ErrorBody]}}
-        answers.setdefault(status, {"description": ", ".join(codes), "content": content})
-    return {str(status): answers[status] for status in sorted(answers)}
-
-
-def _content(reply: Any, schemas: Mapping[Any, Json]) -> Json:
-    if reply is None:
-        return {}
-    if isinstance(reply, str):
-        return {"content": {reply: {}}}
-    return {"content": {"application/json": {"schema": schemas[shape(reply)]}}}
-
-
-def _errors(route: Route) -> dict[int, list[str]]:
-    reads = route.body is not None or route.stream
-    codes = [
-        *EVERYWHERE,
-        *(BEHIND_GUARDS if route.access != "public" else ()),
-        *(WITH_BODY if reads else ()),
-        *(("NOT_FOUND",) if VARIABLE.search(route.path) else ()),
-        *route.errors,
-    ]
-    found: dict[int, list[str]] = {}
-    for code in dict.fromkeys(codes):
-        for status in statuses(code, route.path.startswith("/v1/")):
-            if reads or status not in ONLY_WITH_BODY:
-                found.setdefault(status, []).append(code)
-    return found

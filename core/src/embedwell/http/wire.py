@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from embedwell.errors import Invalid
 from embedwell.interfaces.embedding import EmbeddingCall
-from embedwell.interfaces.models import ModelRef
+from embedwell.interfaces.models import TAG_PATTERN, ModelRef
 from embedwell.interfaces.routes import Request
 from embedwell.interfaces.status import ModelCard, ModelState, PluginInfo, Warming
 from embedwell.interfaces.tasks import Status, Task
@@ -15,25 +15,47 @@ from embedwell.interfaces.tasks import Status, Task
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Dimensions = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 ShortText = Annotated[str, Meta(max_length=256)]
+Tag = Annotated[
+    str,
+    Meta(
+        description="A model's tag: [source:]name[@revision], the name perhaps with an owner",
+        examples=["sentence-transformers/all-MiniLM-L6-v2"],
+        extra_json_schema={"pattern": TAG_PATTERN},  # `parse_tag` says better what is wrong
+    ),
+]
 MAX_NAMES = 100  # tags in one request to the cache
-Names = Annotated[list[Annotated[str, Meta(max_length=1_000)]], Meta(max_length=MAX_NAMES)]
+Names = Annotated[list[Annotated[Tag, Meta(max_length=1_000)]], Meta(max_length=MAX_NAMES)]
 # msgspec allows one kind of array in a union, so lists of one kind are checked afterwards.
 Input = str | list[str | TokenId | list[TokenId]]
+INPUTS = ["Text to embed", ["First text", "Second text"], [101, 7592, 2088, 102]]
 MIXED = "Invalid value for input: a text, a list of texts, a token list, or a list of token lists"
+
+
+def _said(description: str, examples: list[Any] | None = None) -> Meta:
+    """For the OpenAPI document alone."""
+    return Meta(description=description, examples=examples)
 
 
 class EmbeddingRequest(Struct, frozen=True, kw_only=True):
     """Null is the same as absent; fields not listed here are ignored."""
 
-    model: str
-    input: Input
-    encoding_format: Literal["float", "base64"] | None = None
-    dimensions: Dimensions | None = None
-    user: str | None = None
-    truncate: bool | None = None
-    prompt_name: ShortText | None = None
-    input_type: ShortText | None = None
-    normalize: bool | None = None
+    model: Tag
+    input: Annotated[Input, _said("Texts, or lists of the model's own token ids", INPUTS)]
+    encoding_format: Annotated[
+        Literal["float", "base64"] | None, _said("base64: the bytes of little-endian float32")
+    ] = None
+    dimensions: Annotated[Dimensions | None, _said("Of the answer: at most the model's")] = None
+    user: Annotated[str | None, _said("Accepted, and not used")] = None
+    truncate: Annotated[
+        bool | None, _said("false makes an input that is too long an error; default true")
+    ] = None
+    prompt_name: Annotated[ShortText | None, _said("One of the model's prompts")] = None
+    input_type: Annotated[
+        ShortText | None, _said("query or document: the model's prompt for it, if it has one")
+    ] = None
+    normalize: Annotated[
+        bool | None, _said("Whether vectors get unit length; default as the model says")
+    ] = None
 
     def __post_init__(self) -> None:
         if isinstance(self.input, str):

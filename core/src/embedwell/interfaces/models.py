@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound=Struct)
 
+SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+SOURCE_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}"
+REVISION = r"[A-Za-z0-9._/-]{1,128}"  # without ".."
+TAG_PATTERN = rf"^({SOURCE_NAME}:)?{SEGMENT}(/{SEGMENT})?(@{REVISION})?$"  # for JSON Schema
+
 
 class ModelRef(Struct, frozen=True):
     """What a client asks for: a tag taken apart (`[source:]name[@revision]`)."""

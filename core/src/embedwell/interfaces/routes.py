@@ -49,7 +49,8 @@ class Route(Struct, frozen=True, kw_only=True):
     neither means no body. A Struct whose fields are all optional may be left out. A stream is bound
     by limits of its own, not by the server's deadline. `max_body` is in bytes; None takes the
     server's limit. For the OpenAPI page, `accepts` are the content types of a stream, `query` the
-    query's fields with what they mean; `replies` maps a status to the Struct (or content type) of
+    query's fields with what they mean, `form` a Struct that a multipart stream looks like, `headers`
+    what those of a success mean; `replies` maps a status to the Struct (or content type) of
     its body (200 if empty), `errors` are the codes it may answer beside those that every route may.
     """
 
@@ -62,6 +63,8 @@ class Route(Struct, frozen=True, kw_only=True):
     stream: bool = False
     accepts: tuple[str, ...] = ("application/octet-stream",)
     query: Mapping[str, str] = {}
+    form: type[Any] | None = None
+    headers: Mapping[str, str] = {}
     max_body: int | None = None
     replies: Mapping[int, Any] = {}
     errors: tuple[str, ...] = ()

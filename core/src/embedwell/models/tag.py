@@ -4,14 +4,13 @@ import re
 from functools import lru_cache
 
 from embedwell.errors import Invalid
-from embedwell.interfaces.models import ModelRef
+from embedwell.interfaces.models import REVISION, SEGMENT, SOURCE_NAME, ModelRef
 
 ECHO = 200
 REMEMBERED = 1_024  # tags that were taken apart; a server is asked for few
-_SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
-_NAME = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})?")
-_SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}")
-_REVISION = re.compile(r"[A-Za-z0-9._/-]{1,128}")
+_NAME = re.compile(rf"{SEGMENT}(?:/{SEGMENT})?")
+_SOURCE = re.compile(SOURCE_NAME)
+_REVISION = re.compile(REVISION)
 _LONGEST = 96 + 1 + 96 + 1 + 96 + 1 + 128
 
 

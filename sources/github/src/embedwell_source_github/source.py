@@ -76,6 +76,7 @@ class GitHubSource(Source):
                 summary="Fetch a model from a GitHub repository, in the background",
                 body=Body,
                 replies={202: Task},
+                headers={"location": "The path of the task"},
                 errors=("VALIDATION_ERROR", "OVERLOADED"),
             )
         ]

@@ -47,6 +47,7 @@ def routes(pull: Callable[[str, str], Awaitable[Task]]) -> Sequence[Route]:
             summary="Download a model of the Hugging Face Hub ahead of use, or refresh a branch",
             body=Pull,
             replies={202: Task},
+            headers={"location": "The path of the task"},
             errors=("VALIDATION_ERROR", "NOT_FOUND", "FORBIDDEN", "SOURCE_ERROR", "INVALID_MODEL"),
         )
     ]

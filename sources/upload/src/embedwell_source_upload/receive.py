@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from embedwell import (
     BadRequest,
@@ -32,6 +33,13 @@ ARCHIVES = (
     "application/x-gzip",
     "application/octet-stream",
 )
+
+
+class UploadForm(Struct, frozen=True):
+    """A multipart upload: the model's name, then one archive or all of its files."""
+
+    file: list[Annotated[str, Meta(extra_json_schema={"format": "binary"})]]
+    model: str | UnsetType = UNSET
 
 
 class Uploaded(Struct, frozen=True):

@@ -6,7 +6,13 @@ from msgspec import structs
 
 from embedwell import BaseServices, ModelRef, Mount, Route, Snapshot, Source
 from embedwell_source_upload.config import Config
-from embedwell_source_upload.receive import ARCHIVES, SOURCE, Receiver, Uploaded
+from embedwell_source_upload.receive import (
+    ARCHIVES,
+    SOURCE,
+    Receiver,
+    Uploaded,
+    UploadForm,
+)
 
 ERRORS = ("CONFLICT", "INVALID_MODEL", "INSUFFICIENT_STORAGE")
 
@@ -44,6 +50,8 @@ class UploadSource(Source):
             accepts=("multipart/form-data",),
             query={"model": "the name to publish it under, where the form does not say"},
             max_body=self._max_body,
+            form=UploadForm,
+            headers={"location": "The path of the model"},
             replies={201: Uploaded},
             errors=ERRORS,
         )
@@ -56,6 +64,7 @@ class UploadSource(Source):
                 handler=self._receiver.archive,
                 summary=summary,
                 accepts=ARCHIVES,
+                form=None,
                 query={"model": "the name to publish it under"},
             ),
         ]

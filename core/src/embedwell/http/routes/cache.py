@@ -37,6 +37,7 @@ def routes(core: Core) -> Sequence[Route]:
             summary="Load models in the background, in order; without names the most used ones",
             body=PreloadRequest,
             replies={202: PreloadReply},
+            headers={"location": "The path of the task"},
             errors=("VALIDATION_ERROR", "SOURCE_ERROR"),
         ),
         Route(

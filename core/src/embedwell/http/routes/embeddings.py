@@ -19,6 +19,10 @@ ERRORS = (
     "LOADING",
     "SOURCE_ERROR",
 )
+HEADERS = {
+    "server-timing": "Milliseconds in the queue, for tokens and for inference, and in all",
+    "x-embedwell-truncated": "Indices of the inputs that were cut, such as 3,7-9; else absent",
+}
 
 
 def routes(core: Core) -> Sequence[Route]:
@@ -46,6 +50,7 @@ def routes(core: Core) -> Sequence[Route]:
             body=EmbeddingRequest,
             replies={200: EmbeddingResponse},
             errors=ERRORS,
+            headers=HEADERS,
         )
     ]
 
