@@ -37,7 +37,11 @@ def test_control_characters_begin_no_line(formatter: logging.Formatter) -> None:
 
 
 def test_an_ordinary_message_stays_as_it_is() -> None:
-    assert Console().format(record("loaded ünd … 1.5 s")).endswith("embedwell.test  loaded ünd … 1.5 s")
+    assert (
+        Console()
+        .format(record("loaded ünd … 1.5 s"))
+        .endswith("embedwell.test  loaded ünd … 1.5 s")
+    )
 
 
 def test_a_traceback_cannot_look_like_records() -> None:
@@ -89,8 +93,6 @@ def test_json_has_what_is_known_of_a_request() -> None:
 
 
 def test_json_leaves_out_what_is_not_known() -> None:
-    event = RequestFinished(
-        at=1.0, request_id="r", method="GET", route="", status=404, seconds=0.0
-    )
+    event = RequestFinished(at=1.0, request_id="r", method="GET", route="", status=404, seconds=0.0)
     fields = json.loads(Json().format(record("line", request=event)))
     assert not {"model", "caller", "inputs", "tokens"} & set(fields)

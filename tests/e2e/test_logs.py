@@ -75,7 +75,9 @@ def breaks() -> None:
 
 async def post(http: httpx.AsyncClient, body: Any, **headers: str) -> httpx.Response:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    given = {"content-type": "application/json"} | {k.replace("_", "-"): v for k, v in headers.items()}
+    given = {"content-type": "application/json"} | {
+        k.replace("_", "-"): v for k, v in headers.items()
+    }
     return await http.post("/embeddings", content=content, headers=given)
 
 
@@ -108,7 +110,11 @@ CALLS: list[tuple[int, Any, dict[str, str]]] = [
 
 async def test_no_word_of_an_input_is_written(tiny: Start, output: Output, tmp_path: Path) -> None:
     go = threading.Event()
-    backend = FakeBackend(faults={FAULT: breaks, HANG: lambda: None if go.wait() else None})
+
+    def waits() -> None:
+        go.wait()
+
+    backend = FakeBackend(faults={FAULT: breaks, HANG: waits})
     settings = Server(data_dir=str(tmp_path / "data"), max_body_mb=0.5)
     batching = Batching(max_inputs=16, max_queued_tokens=500)
     async with (
@@ -148,7 +154,12 @@ async def test_a_line_a_request_with_what_is_known_of_it(tiny: Start, output: Ou
     assert len(seen) == 5
     assert len(output.requests) == 7
     ok = seen["good"]
-    assert (ok["method"], ok["route"], ok["status"], ok["model"]) == ("POST", "/embeddings", 200, "tiny")
+    assert (ok["method"], ok["route"], ok["status"], ok["model"]) == (
+        "POST",
+        "/embeddings",
+        200,
+        "tiny",
+    )
     assert (ok["inputs"], ok["tokens"]) == (2, good.json()["usage"]["prompt_tokens"])
     assert ok["seconds"] > 0
     assert (seen["bad"]["status"], seen["bad"]["model"]) == (404, "nobody")
@@ -165,18 +176,26 @@ async def test_nothing_that_is_sent_begins_a_line(tiny: Start, output: Output) -
         await post(http, {"model": "tiny", "input": "w1", "prompt_name": FORGED})
         await http.get("/models/%0d%0a12:00:00%20INFO%1b%5b2J")
         await http.get("/nothing%0D%0Aforged%E2%80%A8x")
-        await http.get("/health", headers={b"x-request-id": FORGED.encode().replace(b"\r\n", b"\t")})
+        await http.get(
+            "/health", headers={b"x-request-id": FORGED.encode().replace(b"\r\n", b"\t")}
+        )
         await http.post("/embeddings/cache/clear", json={"models": [FORGED]})
         await http.post("/embeddings/preload", json={"models": [FORGED]})
         await http.post("/models/github", json={"repository": FORGED})
     console = output.console.getvalue()
     records = output.entries
     assert len(console.splitlines()) == len(records), "no exception was logged, so a line each"
-    assert not [line for line in console.splitlines() if line.startswith("12:00:00 INFO    embedwell.access  GET /forged")]
+    assert not [
+        line
+        for line in console.splitlines()
+        if line.startswith("12:00:00 INFO    embedwell.access  GET /forged")
+    ]
     assert "\x1b" not in output.text
 
 
-async def test_the_process_writes_json_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_process_writes_json_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("EMBEDWELL_SERVER__LOG_FORMAT", "json")
     async with process(tmp_path, "--port", "0") as started:
         url = (await ready_line(started)).split("ready on ")[1].split(" ")[0]

@@ -41,7 +41,9 @@ async def test_a_request_is_logged_and_observed_once(caplog: pytest.LogCaptureFi
     (record,) = caplog.records
     assert record.name == "embedwell.access"
     line = record.getMessage()
-    assert re.fullmatch(r"POST /embeddings 200 \d+\.\d ms model=owner/model inputs=1 tokens=3 id=r-1", line)
+    assert re.fullmatch(
+        r"POST /embeddings 200 \d+\.\d ms model=owner/model inputs=1 tokens=3 id=r-1", line
+    )
     (event,) = core.events
     assert isinstance(event, RequestFinished)
     assert (event.route, event.status, event.model) == ("/embeddings", 200, TAG)
@@ -79,7 +81,9 @@ async def test_what_no_server_should_let_pass_forges_no_lines_either(
     assert record.getMessage().isprintable()
 
 
-async def test_a_model_that_was_asked_for_in_vain_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_model_that_was_asked_for_in_vain_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     core = FakeCore()
     with caplog.at_level(logging.INFO):
         await post(create_app(core), "/embeddings", BODY | {"model": "no\nmodel" + "x" * 1000})

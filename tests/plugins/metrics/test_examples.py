@@ -91,7 +91,9 @@ def test_the_dashboard_asks_its_variables() -> None:
     assert rows == ["Traffic", "Latency", "Batching", "Models and memory", "Errors"]
     ids = [panel["id"] for panel in board["panels"]]
     assert len(set(ids)) == len(ids)
-    assert {source["uid"] for source in found(board, "datasource") if "uid" in source} == {"${datasource}"}
+    assert {source["uid"] for source in found(board, "datasource") if "uid" in source} == {
+        "${datasource}"
+    }
     used = {name for text in expressions() for name in re.findall(r"\$(\w+)", text)}
     assert used - {"__rate_interval"} <= names
 

@@ -26,7 +26,8 @@ from embedwell.config.schema import Cache
 from embedwell.interfaces.events import Embedded
 from embedwell.testing import FakeBackend
 from embedwell.testing.server import RunningServer, running_server
-from tests.e2e.conftest import Nothing, Start, TinyModels, config
+from tests.e2e.conftest import Start, config
+from tests.faults.fake_models import Nothing, TinyModels
 from tests.plugins.metrics.scraping import Page, scrape
 
 FAULT = 5 + 77  # the id of "w77" in the tiny tokeniser
@@ -82,7 +83,10 @@ async def test_the_numbers_add_up(tiny: Start) -> None:
     assert total("embedwell_http_requests_total", status="5xx", **served) == 1
     assert total("embedwell_http_requests_total", route="unmatched", status="4xx") == 1
     assert total("embedwell_http_request_duration_seconds_count", **served) == 23
-    assert total("embedwell_model_cache_misses_total") + total("embedwell_model_cache_hits_total") == 21
+    assert (
+        total("embedwell_model_cache_misses_total") + total("embedwell_model_cache_hits_total")
+        == 21
+    )
 
 
 async def test_the_state_of_the_server(tiny: Start) -> None:
@@ -142,7 +146,10 @@ async def test_a_queue_that_does_not_move_is_seen(tiny: Start) -> None:
 async def test_models_that_leave_take_their_gauges_along(tiny: Start) -> None:
     cache = Cache(safety_margin_gb=0.1, tables={"fixed_size": {"max_models": 1}})
     gauges = ("resident_bytes", "leases", "memory_estimate_ratio")
-    async with tiny(FakeBackend(), models=("a", "b"), cache=cache) as server, client(server) as http:
+    async with (
+        tiny(FakeBackend(), models=("a", "b"), cache=cache) as server,
+        client(server) as http,
+    ):
         for model in ("a", "b"):
             assert (await embed(http, model)).status_code == 200
         page = await scrape(http)
@@ -344,7 +351,7 @@ async def test_who_accepts_openmetrics_gets_it(tiny: Start, accept: str, kind: s
     assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
     assert head.status_code == 200
     if kind == OPEN:
-        names = {family.name for family in text_string_to_metric_families(answer.text)}
+        names = {family.name for family in text_string_to_metric_families(answer.text)}  # type: ignore[no-untyped-call]
         assert {"embedwell_requests", "embedwell_build", "process_resident_memory_bytes"} <= names
     assert "_created" not in answer.text
 
@@ -363,7 +370,9 @@ async def test_a_device_that_is_broken_is_not_ready(tiny: Start) -> None:
 async def test_padding_is_counted(tiny: Start) -> None:
     from embedwell.interfaces.events import BatchRun
 
-    run = BatchRun(at=0.0, model="m", items=2, requests=1, tokens=30, cost=40, seconds=0.1, outcome="ok")
+    run = BatchRun(
+        at=0.0, model="m", items=2, requests=1, tokens=30, cost=40, seconds=0.1, outcome="ok"
+    )
     async with tiny(FakeBackend()) as server, client(server) as http:
         server.runtime.emit(run)
         page = await scrape(http)
