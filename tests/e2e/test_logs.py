@@ -98,7 +98,7 @@ CALLS: list[tuple[int, Any, dict[str, str]]] = [
     (400, f'{{"model": "tiny", "input": "{CANARY}'.encode(), {}),
     (400, f'{{"model": "tiny", "input": "{CANARY}\\ud800"}}'.encode(), {}),
     (400, f'{{"model": "tiny", "input": "{CANARY}'.encode() + b'\xff"}', {}),
-    (400, b"[" * 100_000 + CANARY.encode(), {}),
+    (422, b"[" * 100_000 + CANARY.encode(), {}),
     (415, {"model": "tiny", "input": CANARY}, {"content_type": "text/plain"}),
     (415, {"model": "tiny", "input": CANARY}, {"content_encoding": "gzip"}),
     (413, {"model": "tiny", "input": f"{CANARY} " * 100_000}, {}),
