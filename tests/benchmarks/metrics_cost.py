@@ -64,11 +64,11 @@ def microseconds(server: RunningServer) -> float:
     requests = [request(number) for number in range(20)]
     best = float("inf")
     for _ in range(ROUNDS):
-        began = time.perf_counter()
+        began = time.thread_time()  # a busy machine does not count
         for turn in range(TURNS):
             for event in requests[turn % 20]:
                 plugin.observe(event)
-        best = min(best, time.perf_counter() - began)
+        best = min(best, time.thread_time() - began)
     return best / TURNS * 1e6
 
 

@@ -98,7 +98,7 @@ CALLS: list[tuple[int, Any, dict[str, str]]] = [
     (400, f'{{"model": "tiny", "input": "{CANARY}'.encode(), {}),
     (400, f'{{"model": "tiny", "input": "{CANARY}\\ud800"}}'.encode(), {}),
     (400, f'{{"model": "tiny", "input": "{CANARY}'.encode() + b'\xff"}', {}),
-    (400, b"[" * 100_000 + CANARY.encode(), {}),
+    (422, b"[" * 100_000 + CANARY.encode(), {}),
     (415, {"model": "tiny", "input": CANARY}, {"content_type": "text/plain"}),
     (415, {"model": "tiny", "input": CANARY}, {"content_encoding": "gzip"}),
     (413, {"model": "tiny", "input": f"{CANARY} " * 100_000}, {}),
@@ -110,7 +110,11 @@ CALLS: list[tuple[int, Any, dict[str, str]]] = [
 
 async def test_no_word_of_an_input_is_written(tiny: Start, output: Output, tmp_path: Path) -> None:
     go = threading.Event()
-    backend = FakeBackend(faults={FAULT: breaks, HANG: lambda: None if go.wait() else None})
+
+    def waits() -> None:
+        go.wait()
+
+    backend = FakeBackend(faults={FAULT: breaks, HANG: waits})
     settings = Server(data_dir=str(tmp_path / "data"), max_body_mb=0.5)
     batching = Batching(max_inputs=16, max_queued_tokens=500)
     async with (

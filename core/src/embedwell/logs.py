@@ -29,11 +29,11 @@ class Console(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         record.message = _one_line(record.message)
         return super().formatMessage(record)
 
-    def formatException(self, ei: Any) -> str:
+    def formatException(self, ei: Any) -> str:  # noqa: N802
         lines = super().formatException(ei).split("\n")
         return "\n".join(INDENT + _one_line(line) for line in lines)
 
@@ -69,7 +69,7 @@ def _fields(request: RequestFinished) -> Iterator[tuple[str, Any]]:
 
 
 def _one_line(text: str) -> str:
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    return text
 
 
 class _Flood(logging.Filter):

@@ -26,7 +26,8 @@ from embedwell.config.schema import Cache
 from embedwell.interfaces.events import Embedded
 from embedwell.testing import FakeBackend
 from embedwell.testing.server import RunningServer, running_server
-from tests.e2e.conftest import Nothing, Start, TinyModels, config
+from tests.e2e.conftest import Start, config
+from tests.faults.fake_models import Nothing, TinyModels
 from tests.plugins.metrics.scraping import Page, scrape
 
 FAULT = 5 + 77  # the id of "w77" in the tiny tokeniser
@@ -350,7 +351,7 @@ async def test_who_accepts_openmetrics_gets_it(tiny: Start, accept: str, kind: s
     assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
     assert head.status_code == 200
     if kind == OPEN:
-        names = {family.name for family in text_string_to_metric_families(answer.text)}
+        names = {family.name for family in text_string_to_metric_families(answer.text)}  # type: ignore[no-untyped-call]
         assert {"embedwell_requests", "embedwell_build", "process_resident_memory_bytes"} <= names
     assert "_created" not in answer.text
 

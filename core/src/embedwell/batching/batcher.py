@@ -73,6 +73,18 @@ class Batcher:
     def queued_tokens(self) -> int:
         return self._room.total
 
+    def queue(self) -> QueueInfo:
+        """How much is under way, and since when."""
+        now = self._clock()
+        jobs = [job for job in self._jobs if not job.over]
+        oldest = min((job.enqueued for job in jobs), default=now)
+        return QueueInfo(
+            tokens=self._room.total,
+            inputs=sum(job.missing for job in jobs),
+            requests=len(jobs),
+            oldest_seconds=now - oldest,
+        )
+
     async def submit(self, handle: ModelHandle, tokens: Tokens) -> Submitted:
         """Every sequence's row; the caller holds the lease.
 

@@ -26,7 +26,7 @@ class _Model(NamedTuple):
     inference: Histogram
     total: Histogram
 
-    def count(self, event: Embedded) -> None:
+    def add(self, event: Embedded) -> None:
         """An answered call."""
         self.answered.inc()
         self.inputs.inc(event.inputs)
@@ -96,7 +96,7 @@ class EmbeddingRequests:
 
     def observe(self, event: Embedded) -> None:
         if event.outcome == OK:
-            self._models.of(event.model).count(event)
+            self._models.of(event.model).add(event)
         else:
             label = self._models.of(event.model).label if event.known else UNKNOWN
             self._requests.labels(label, event.outcome).inc()

@@ -62,7 +62,7 @@ def _queue(status: Status) -> Iterator[Metric]:
 
 def _models(status: Status, label: Callable[[str], str]) -> Iterator[Metric]:
     residents = status.cache.models
-    states = Counter(model.state for model in residents)
+    states = Counter(str(model.state) for model in residents)
     loaded = [(label(model.tag), model) for model in residents if model.state in LOADED]
     sizes, leases = Counter[str](), Counter[str]()
     for name, model in loaded:

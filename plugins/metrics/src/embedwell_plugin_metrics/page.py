@@ -25,5 +25,6 @@ class Page:
     def render(self, accept: bytes) -> tuple[bytes, str]:
         """The page and its content type: OpenMetrics for who accepts it; blocks, in any thread."""
         if b"application/openmetrics-text" in accept:
-            return openmetrics.generate_latest(self), openmetrics.CONTENT_TYPE_LATEST
+            page: bytes = openmetrics.generate_latest(self)  # type: ignore[no-untyped-call]
+            return page, openmetrics.CONTENT_TYPE_LATEST
         return generate_latest(self), TEXT
