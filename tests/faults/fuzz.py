@@ -174,7 +174,9 @@ def run(seconds: float, seed: int) -> bool:
             aftermath.check()
         except AssertionError as error:
             fuzz.found.append(f"afterwards: {error}")
-    print(f"{fuzz.statuses.total():,} answers: {dict(sorted(fuzz.statuses.items()))} (0: none but an end)")
+    print(
+        f"{fuzz.statuses.total():,} answers: {dict(sorted(fuzz.statuses.items()))} (0: none but an end)"
+    )
     print("\n\n".join(fuzz.found))
     return not fuzz.found
 

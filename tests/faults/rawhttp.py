@@ -84,7 +84,9 @@ def _until_closed(connection: socket.socket, pieces: Iterator[bytes]) -> bytes:
                     return bytes(received)
                 received += chunk
             elif may_write:
-                unsent = unsent[connection.send(unsent[: 1 << 18]) :] or memoryview(next(pieces, b""))
+                unsent = unsent[connection.send(unsent[: 1 << 18]) :] or memoryview(
+                    next(pieces, b"")
+                )
         except (BrokenPipeError, ConnectionResetError):
             if not ready:  # it takes no more: read what it said
                 unsent = memoryview(b"")

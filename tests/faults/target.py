@@ -61,7 +61,9 @@ class Target(Struct, frozen=True):
     def get(self, path: str) -> rawhttp.Answer:
         return rawhttp.ask(self.port, "GET", path)
 
-    def vectors(self, inputs: object, model: str = "tiny") -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+    def vectors(
+        self, inputs: object, model: str = "tiny"
+    ) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
         """Of texts or token lists that are good."""
         answer = self.post("/embeddings", {"model": model, "input": inputs})
         assert answer.status == 200, answer.body[:500]

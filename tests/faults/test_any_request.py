@@ -19,7 +19,11 @@ from tests.faults.target import HIDDEN, MODELS, NAN, VOCABULARY, Target
 QUIET = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None)
 REFUSALS = {400, 401, 403, 404, 405, 408, 409, 413, 414, 415, 422, 429, 431}
 
-TEXTS = st.text(max_size=200) | st.just("\ud800") | st.lists(st.sampled_from(["w1", "w66", "w199"])).map(" ".join)
+TEXTS = (
+    st.text(max_size=200)
+    | st.just("\ud800")
+    | st.lists(st.sampled_from(["w1", "w66", "w199"])).map(" ".join)
+)
 IDS = st.lists(st.integers(-2, VOCABULARY + 1), max_size=100)
 INPUTS = TEXTS | IDS | st.lists(TEXTS, max_size=9) | st.lists(IDS, max_size=9)
 LITTLE: st.SearchStrategy[Any] = st.none() | st.booleans() | st.integers() | st.floats() | TEXTS
@@ -58,7 +62,9 @@ def _is_many(given: Any) -> bool:
     return isinstance(given, list) and not isinstance(given[0], int)
 
 
-METHODS = st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "X"])
+METHODS = st.sampled_from(
+    ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "X"]
+)
 PLACES = st.sampled_from(
     ["/embeddings", "/v1/embeddings", "/models", "/v1/models/owner%2Fmodel", "/models/upload", "/health",
      "/tasks/1", "/embeddings/preload", "/embeddings/cache/clear", "/openapi.json", "*", "", "//", "/%00", "/é"]
@@ -80,7 +86,9 @@ def app() -> App:
 
 
 @settings(QUIET, max_examples=200)
-@given(METHODS, PLACES, QUERIES, st.lists(st.tuples(NAMES, VALUES), max_size=6), st.binary(max_size=40))
+@given(
+    METHODS, PLACES, QUERIES, st.lists(st.tuples(NAMES, VALUES), max_size=6), st.binary(max_size=40)
+)
 @example("POST", "/embeddings", "", [("content-length", "²")], b"")
 async def test_any_head_gets_a_declared_answer(
     app: App, method: str, path: str, query: str, headers: list[tuple[str, str]], body: bytes

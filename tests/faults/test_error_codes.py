@@ -185,9 +185,7 @@ async def test_t24_a_refusal_tells_nothing_of_the_inside(server: RunningServer, 
     await told(server, case)
 
 
-async def test_t24_nor_does_a_load_that_fails(
-    server: RunningServer, backend: FakeBackend
-) -> None:
+async def test_t24_nor_does_a_load_that_fails(server: RunningServer, backend: FakeBackend) -> None:
     backend.failures += [MemoryError(SECRET)] * 2  # it is tried once more
     await told(server, Case("MEMORY_ERROR", embed("tiny")))
     backend.failures += [RuntimeError(SECRET)]

@@ -74,7 +74,9 @@ def test_t04_numbers_that_are_none(target: Target, path: str, number: str, code:
 
 
 @PATHS
-@pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000, str(2**31), str(2**63), str(2**64)])
+@pytest.mark.parametrize(
+    "number", ["9" * 5000, "-" + "9" * 5000, str(2**31), str(2**63), str(2**64)]
+)
 def test_t05_numbers_that_are_too_large(target: Target, path: str, number: str) -> None:
     answer = post(target.port, path, with_dimensions(number))
     envelope.check(answer, "VALIDATION_ERROR", path)
@@ -92,7 +94,13 @@ def test_t06_compressed_bodies(target: Target, path: str, body: bytes, encoding:
 @PATHS
 @pytest.mark.parametrize(
     "kind",
-    ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16", "", None],
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=utf-16",
+        "",
+        None,
+    ],
 )
 def test_t07_types_that_are_not_json(target: Target, path: str, kind: str | None) -> None:
     headers = () if kind is None else (("Content-Type", kind),)

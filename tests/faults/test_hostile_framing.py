@@ -147,7 +147,11 @@ def test_t28_heads_that_are_too_large(
     target: Target, path: str, headers: list[tuple[str, str]], status: int
 ) -> None:
     for pause in (False, True):
-        answer = _in_pieces(target, path, headers) if pause else ask(target.port, "GET", path, None, headers)
+        answer = (
+            _in_pieces(target, path, headers)
+            if pause
+            else ask(target.port, "GET", path, None, headers)
+        )
         assert answer.status == status
         if status != 200:
             envelope.check(answer, "PAYLOAD_TOO_LARGE")

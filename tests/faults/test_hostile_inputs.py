@@ -141,7 +141,9 @@ def test_t21_a_text_without_a_finite_vector_is_the_models_error(
 
 
 @PATHS
-@pytest.mark.parametrize("model", ["", 5, None, "x" * 10_000, "a/b/c", "../tiny", "tiny ", "ti\0ny", "\u202e"])
+@pytest.mark.parametrize(
+    "model", ["", 5, None, "x" * 10_000, "a/b/c", "../tiny", "tiny ", "ti\0ny", "\u202e"]
+)
 def test_t22_models_that_are_no_tag(target: Target, path: str, model: Any) -> None:
     message = invalid(target, path, "model", model=model)
     assert len(message) < 500

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.faults import envelope
+from tests.faults.copies import of_process
 from tests.faults.rawhttp import CLOSE, JSON, Headers, ask, exchange, head
 from tests.faults.target import BODY_TIMEOUT, MAX_BODY, Target
 
@@ -48,25 +49,21 @@ def others(target: Target) -> Iterator[list[float]]:
         done.set()
         asking.join()
     p99 = statistics.quantiles(took, n=100)[-1] if len(took) > 1 else took[0]
-    print(f"/health meanwhile: {len(took)} answers, p99 {p99 * 1e3:.1f} ms, most {max(took) * 1e3:.1f}")
+    print(
+        f"/health meanwhile: {len(took)} answers, p99 {p99 * 1e3:.1f} ms, most {max(took) * 1e3:.1f}"
+    )
     assert max(took) < SLOW
 
 
 @contextmanager
 def little_memory(target: Target) -> Iterator[None]:
     """The resident memory's peak stays within BOUND of what it is now."""
-    process = Path(f"/proc/{target.pid}")
-    (process / "clear_refs").write_text("5")
-    before = _bytes(process, "VmRSS")
+    Path(f"/proc/{target.pid}/clear_refs").write_text("5")
+    before = of_process(target.pid, "VmRSS")
     yield
-    grown = _bytes(process, "VmHWM") - before
+    grown = of_process(target.pid, "VmHWM") - before
     print(f"the peak of resident memory grew by {grown / 1e6:.1f} MB")
     assert grown < BOUND
-
-
-def _bytes(process: Path, field: str) -> int:
-    lines = (process / "status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) * 1024
 
 
 @PATHS
