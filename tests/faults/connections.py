@@ -175,9 +175,7 @@ async def run() -> list[str]:
 
 
 def main() -> None:
-    resource.setrlimit(
-        resource.RLIMIT_NOFILE, (8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-    )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     faults = asyncio.run(run())
     print("\n".join(faults) or "all is well")
     sys.exit(bool(faults))

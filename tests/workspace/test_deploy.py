@@ -59,9 +59,7 @@ def test_the_image_gets_what_it_installs() -> None:
     ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     wanted = {line[1:] for line in ignored if line.startswith("!")}
     required = (ROOT / "requirements.txt").read_text()
-    folders = {
-        line.split("/")[1].partition("[")[0] for line in required.splitlines() if "./" in line
-    }
+    folders = {line.split("/")[1].partition("[")[0] for line in required.splitlines() if "./" in line}
     assert folders | {"requirements.txt", "config.toml"} <= wanted
 
 

@@ -39,11 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "app": HALLS | ROOMS | PARTS | {"runtime"},
     "transport": HALLS | {"http", "transport"},
     "serve": HALLS | ROOMS | PARTS | {"exposure", "runtime", "app", "transport"},
-    "cli": HALLS
-    | ROOMS
-    | PARTS
-    | COMMANDS
-    | {"exposure", "transport", "runtime", "app", "serve", "cli"},
+    "cli": HALLS | ROOMS | PARTS | COMMANDS | {"exposure", "transport", "runtime", "app", "serve", "cli"},
     "testing": HALLS | ROOMS | PARTS | {"runtime", "app", "transport", "serve", "testing"},
     "__init__": HALLS,
     "__main__": {"cli"},
@@ -70,13 +66,7 @@ HEAVY = {
     "torch", "transformers", "safetensors", "tokenizers", "hypercorn", "quart",
     "sentence_transformers",
 }  # fmt: skip
-HEAVY_HOMES = {
-    "engine",
-    "serve",
-    "http",
-    "app",
-    "transport",
-}  # themselves imported only inside functions
+HEAVY_HOMES = {"engine", "serve", "http", "app", "transport"}  # themselves imported only inside functions
 PURE = {
     "batching/plan.py",
     "cache/ledger.py",

@@ -66,7 +66,9 @@ async def _serve(
         log.info("starting on %s, data in %s", place, runtime.data_dir)
         app = create_app(runtime)
         close = asyncio.Event()
-        serving = asyncio.create_task(server.serve(app, listener, close, tls=certified, most=most))
+        serving = asyncio.create_task(
+            server.serve(app, listener, close, tls=certified, most=most)
+        )
         announcing = asyncio.create_task(_announce(runtime, place))
         fatal = asyncio.create_task(_first_failure(runtime, announcing))
         stopped = asyncio.create_task(stop.wait())

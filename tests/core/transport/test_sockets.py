@@ -39,8 +39,9 @@ def test_a_socket_that_a_killed_server_left_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "http.sock"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
-    with listening(Server(unix_socket=str(path))), socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(path))
+    with listening(Server(unix_socket=str(path))):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
     assert not path.exists()
 
 

@@ -63,4 +63,6 @@ def _proxies(server: Server) -> Iterator[str]:
             if proxy != UNIX:
                 ipaddress.ip_network(proxy)
         except ValueError as error:
-            yield (f'server.trusted_proxies: {error}: write "10.0.0.1", "10.0.0.0/8" or "{UNIX}"')
+            yield (
+                f'server.trusted_proxies: {error}: write "10.0.0.1", "10.0.0.0/8" or "{UNIX}"'
+            )

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+
 from embedwell.app import App, create_app
 from embedwell.config.schema import Config
 from embedwell.interfaces.encoders import Backend

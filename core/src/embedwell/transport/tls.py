@@ -21,9 +21,7 @@ def context(server: Server) -> ssl.SSLContext | None:
     try:
         made.load_cert_chain(server.tls_certificate, server.tls_key, password=_no_password)
     except ValueError:
-        raise _wrong(
-            "tls_key", server.tls_key, "is encrypted: give it without a password"
-        ) from None
+        raise _wrong("tls_key", server.tls_key, "is encrypted: give it without a password") from None
     except OSError as error:  # SSLError is one
         why = "do not belong together" if "MISMATCH" in str(error) else f"cannot be used: {error}"
         both = f"{server.tls_certificate} and {server.tls_key}"

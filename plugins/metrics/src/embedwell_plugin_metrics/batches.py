@@ -11,6 +11,7 @@ from embedwell_plugin_metrics.buckets import INPUTS, SECONDS, TOKENS
 from embedwell_plugin_metrics.embeddings import OK
 from embedwell_plugin_metrics.names import ByName, Names
 
+
 OUTCOMES = (OK, "out_of_memory", "error", "timeout", "fatal")  # there at 0 for who counts increases
 
 
