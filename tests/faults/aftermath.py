@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from msgspec import Struct
 
+from tests.faults.copies import of_process
 from tests.faults.target import MODELS, Target
 
 LIVE = 1.0  # seconds for an answer from one that is well
@@ -96,22 +97,13 @@ def state(target: Target) -> State:
     """Its own connection for asking is not among the descriptors."""
     cache = target.get("/embeddings/cache/status").json["models"]
     queued = target.get("/info").json["queued_tokens"]
-    words = {
-        name: value.split()[0]
-        for name, _, value in map(_row, Path(f"/proc/{target.pid}/status").read_text().splitlines())
-        if value
-    }
     return State(
         descriptors=len(list(Path(f"/proc/{target.pid}/fd").iterdir())),
-        threads=int(words["Threads"]),
-        resident=int(words["VmRSS"]) * 1024,
+        threads=of_process(target.pid, "Threads"),
+        resident=of_process(target.pid, "VmRSS"),
         leases=sum(row["leases"] for row in cache),
         queued=queued,
     )
-
-
-def _row(line: str) -> tuple[str, str, str]:
-    return line.partition(":")
 
 
 def files(target: Target) -> list[str]:

@@ -31,8 +31,9 @@ from embedwell import (
 from embedwell.config.schema import Server, Sources, Store
 from embedwell.testing import FakeBackend, make_model_folder
 from embedwell.testing.server import RunningServer, running_server
-from tests.e2e.conftest import Nothing, TinyModels, config
+from tests.e2e.conftest import config
 from tests.faults import envelope, rawhttp
+from tests.faults.fake_models import Nothing, TinyModels
 from tests.faults.rawhttp import JSON, Answer
 
 SECRET = "/usr/lib/python3/site-packages/secret.py: Traceback (most recent call last)"
@@ -103,7 +104,11 @@ def backend() -> FakeBackend:
 async def server(tmp_path: Path, backend: FakeBackend) -> AsyncIterator[RunningServer]:
     for name in ("tiny", "other"):
         make_model_folder(tmp_path / "models" / name)
-    tables = {"huggingface": {"download": "never"}, "upload": {"max_concurrent": 1}, "broken": {}}
+    tables: dict[str, dict[str, Any]] = {
+        "huggingface": {"download": "never"},
+        "upload": {"max_concurrent": 1},
+        "broken": {},
+    }
     settings = config(
         tmp_path,
         server=Server(data_dir=str(tmp_path / "data"), body_timeout=0.5),

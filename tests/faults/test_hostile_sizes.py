@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.faults import envelope
+from tests.faults.copies import of_process
 from tests.faults.rawhttp import CLOSE, JSON, Headers, ask, exchange, head
 from tests.faults.target import BODY_TIMEOUT, MAX_BODY, Target
 
@@ -57,18 +58,12 @@ def others(target: Target) -> Iterator[list[float]]:
 @contextmanager
 def little_memory(target: Target) -> Iterator[None]:
     """The resident memory's peak stays within BOUND of what it is now."""
-    process = Path(f"/proc/{target.pid}")
-    (process / "clear_refs").write_text("5")
-    before = _bytes(process, "VmRSS")
+    Path(f"/proc/{target.pid}/clear_refs").write_text("5")
+    before = of_process(target.pid, "VmRSS")
     yield
-    grown = _bytes(process, "VmHWM") - before
+    grown = of_process(target.pid, "VmHWM") - before
     print(f"the peak of resident memory grew by {grown / 1e6:.1f} MB")
     assert grown < BOUND
-
-
-def _bytes(process: Path, field: str) -> int:
-    lines = (process / "status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) * 1024
 
 
 @PATHS

@@ -185,7 +185,7 @@ class Connections:
 
 def _settings() -> hypercorn.Config:
     settings = hypercorn.Config()
-    settings.h11_max_incomplete_size = 16 * 1024
+    settings.h11_max_incomplete_size = 64 * 1024  # beyond our own limits, which decide then
     settings.include_server_header = False
     settings.accesslog = None
     settings.errorlog = logging.getLogger("hypercorn.error")
