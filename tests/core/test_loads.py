@@ -54,7 +54,12 @@ def loader(
         return SAMPLES
 
     return BackendLoader(
-        backend or FakeBackend(), manifests, costs, engine=engine, samples=samples, deadline=deadline
+        backend or FakeBackend(),
+        manifests,
+        costs,
+        engine=engine,
+        samples=samples,
+        deadline=deadline,
     )
 
 

@@ -84,7 +84,9 @@ async def test_a_thousand_at_once_on_a_slow_model(tiny: Start) -> None:
     told: Counter[int] = Counter()
     settings = Batching(max_queued_tokens=TOKENS * TAKEN * 10 // 8, batch_timeout=60)
     try:
-        async with tiny(FakeBackend(faults={CLS: lambda: void(go.wait())}), batching=settings) as server:
+        async with tiny(
+            FakeBackend(faults={CLS: lambda: void(go.wait())}), batching=settings
+        ) as server:
             go.set()
             async with unharmed(server):
                 golden = await row(server.port)
@@ -102,7 +104,12 @@ async def test_a_thousand_at_once_on_a_slow_model(tiny: Start) -> None:
                         assert b"\r\nretry-after: " in head
 
                 asked = [asyncio.create_task(ask()) for _ in range(CLIENTS)]
-                await until(lambda: told[429] == CLIENTS - TAKEN or any(t.done() and t.exception() for t in asked))
+                await until(
+                    lambda: (
+                        told[429] == CLIENTS - TAKEN
+                        or any(t.done() and t.exception() for t in asked)
+                    )
+                )
                 go.set()
                 await asyncio.gather(*asked)
     finally:

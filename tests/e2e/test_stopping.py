@@ -16,5 +16,7 @@ async def test_a_server_that_is_told_to_stop(tmp_path: Path) -> None:
         for name, folder in zip(CASES, folders, strict=True)
     ]
     found = await asyncio.gather(*ends, return_exceptions=True)
-    failed = {n: repr(end) for n, end in zip(CASES, found, strict=True) if isinstance(end, BaseException)}
+    failed = {
+        n: repr(end) for n, end in zip(CASES, found, strict=True) if isinstance(end, BaseException)
+    }
     assert failed == {}

@@ -88,7 +88,8 @@ async def part(server: Running, name: str, beside: Callable[[httpx.AsyncClient],
     async with httpx.AsyncClient(base_url=url, timeout=120) as client:
         other = asyncio.ensure_future(beside(client))
         single = [
-            asyncio.create_task(timed(lambda: post(client, MINILM, text(8)), 0)) for _ in range(SINGLES)
+            asyncio.create_task(timed(lambda: post(client, MINILM, text(8)), 0))
+            for _ in range(SINGLES)
         ]
         health = asyncio.create_task(timed(lambda: client.get("/health"), 0.05))
         await asyncio.wait([other], timeout=seconds)

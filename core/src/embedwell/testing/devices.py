@@ -77,7 +77,9 @@ class FakeEncoder:
         if self.capacity is not None and sum(batch.lengths) > self.capacity:
             raise DeviceOutOfMemory(f"{sum(batch.lengths)} tokens")
         ids = np.frombuffer(batch.ids, "<i4")
-        return np.stack([self._row(piece) for piece in np.split(ids, np.cumsum(batch.lengths)[:-1])])
+        return np.stack(
+            [self._row(piece) for piece in np.split(ids, np.cumsum(batch.lengths)[:-1])]
+        )
 
     def _row(self, ids: "NDArray[np.int32]") -> "Rows":
         row = vector(ids.tobytes(), self.facts.dimensions)
