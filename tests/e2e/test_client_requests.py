@@ -72,7 +72,8 @@ async def test_azures_query_and_the_headers_of_sdks_do_no_harm(client: httpx.Asy
     answer = await client.post(
         "/embeddings/?api-version=2024-10-21",
         json={"model": MINILM, "input": "x"},
-        headers=JSON | {"api-key": "unused", "openai-organization": "o", "x-stainless-retry-count": "0"},
+        headers=JSON
+        | {"api-key": "unused", "openai-organization": "o", "x-stainless-retry-count": "0"},
     )
     assert answer.status_code == 200
     assert answer.headers["x-request-id"]

@@ -106,7 +106,9 @@ async def test_more_inputs_than_a_request_may_have(client: Driver, url: str) -> 
     texts = [f"text {number}" for number in range(2049)]
     told = await client(url, model="tiny", input=texts, timeout=110)
     if client.client.splits:
-        assert same(np.array(told["vectors"], np.float32)[-5:], await plain(url, texts[-5:], "tiny"))
+        assert same(
+            np.array(told["vectors"], np.float32)[-5:], await plain(url, texts[-5:], "tiny")
+        )
     else:
         assert "2,049 items, at most 2,048 are allowed" in told["error"]["message"]
         assert told["error"]["class"] == "BadRequestError"
