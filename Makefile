@@ -6,15 +6,17 @@ PIP    := $(PYTHON) -m pip --disable-pip-version-check
 PORT   ?= 8000
 RIVALS := .venv-bench
 INFINITY := .venv-infinity
-FAULTS := restarts upload_kills upload_memory disk_full memory_cycles soak
+FAULTS := fuzz connections restarts upload_kills upload_memory disk_full memory_cycles neighbours soak
+MINUTES ?= 10
+PYTHONS ?= python3.12 python3.13
 CLIENTS := ai_sdk langchain langchain_node litellm llama_index openai_node
 EXAMPLES ?= 200
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 CPU_TORCH = $(shell [ "$$(uname)" = Linux ] && curl -sfI -m 5 $(CPU_INDEX)/torch/ >/dev/null 2>&1 && echo --extra-index-url $(CPU_INDEX))
-METADATA := $(wildcard core/pyproject.toml sources/*/pyproject.toml caches/*/pyproject.toml)
+METADATA := $(wildcard core/pyproject.toml sources/*/pyproject.toml caches/*/pyproject.toml plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev serve test test-clients fuzz-api coverage check faults bench bench-cache format clean
+.PHONY: help install install-dev serve test test-clients fuzz-api coverage check faults soak overload stopping bench bench-cache format clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -77,6 +79,15 @@ faults: install-dev  ## real servers killed, filled up and soaked, ten minutes (
 	  [ $$code -eq 0 ] || failed="$$failed $$name"; \
 	done; \
 	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
+
+soak: install-dev  ## mixed requests for MINUTES (default 10): nothing grows, nothing is held
+	@MINUTES=$(MINUTES) $(PYTHON) -m tests.faults.soak 0
+
+overload: install-dev  ## twice as much as the server can do, for MINUTES (default 10)
+	@MINUTES=$(MINUTES) $(PYTHON) -m tests.faults.overload
+
+stopping: install-dev  ## servers of other Pythons (PYTHONS="python3.12 …") told to stop, whatever they are at
+	@$(PYTHON) -m tests.faults.stopping $(PYTHONS)
 
 bench: install $(RIVALS)/.installed $(INFINITY)/.tried  ## our engine and server beside others (TEXTS=file, FULL=1)
 	@$(PYTHON) -m tests.benchmarks.speed_comparison $(if $(TEXTS),--texts "$(TEXTS)") $(if $(FULL),--full)

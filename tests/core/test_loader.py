@@ -41,6 +41,7 @@ def test_the_installed_ones_are_found() -> None:
     assert plugins.strategy("vram_aware").origin.distribution == "embedwell-cache-vram"
     states = {info.name: info.state for info in plugins.infos}
     assert states.pop("vram_aware") == "unused"
+    assert states.pop("auth") == "unused"
     assert set(states.values()) == {"active"}
 
 

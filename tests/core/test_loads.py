@@ -10,11 +10,12 @@ import pytest
 from msgspec import structs
 
 from embedwell import report
-from embedwell.errors import ModelError
+from embedwell.cache.loading import Overdue
+from embedwell.errors import Loading, ModelError
 from embedwell.interfaces.caches import Estimate, Need
 from embedwell.interfaces.encoders import Batch, Trial
 from embedwell.interfaces.models import Manifest, ModelKey, Snapshot
-from embedwell.loads import UNLOADS, BackendLoader
+from embedwell.loads import LOST, UNLOADS, BackendLoader
 from embedwell.models.manifests import Manifests
 from embedwell.state.costs import Cost, CostKey, Costs
 from embedwell.state.database import Database
@@ -41,6 +42,7 @@ def loader(
     asked: list[str] | None = None,
     *,
     engine: str = "e",
+    deadline: float = 60,
 ) -> BackendLoader:
     """`asked` gets the names of models that samples are made for."""
     manifest = structs.replace(MANIFEST, bytes=FROM_FILES.weights)
@@ -51,7 +53,9 @@ def loader(
             asked.append(snapshot.key.name)
         return SAMPLES
 
-    return BackendLoader(backend or FakeBackend(), manifests, costs, engine=engine, samples=samples)
+    return BackendLoader(
+        backend or FakeBackend(), manifests, costs, engine=engine, samples=samples, deadline=deadline
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,3 +179,40 @@ async def test_a_thread_that_would_end_the_process_fails_the_load(
             async with asyncio.timeout(10), bench.cache.lease(A, DTYPE):
                 pass
         assert bench.states() == {"A": "failed"}
+
+
+@pytest.mark.parametrize("error", [None, OSError("gone"), SystemExit(1)])
+async def test_a_load_that_takes_too_long_is_closed_when_it_comes(
+    costs: Costs, error: BaseException | None
+) -> None:
+    backend = FakeBackend()
+    backend.gate.clear()
+    backend.failures = [] if error is None else [error]
+    loads = loader(costs, backend, deadline=0.5)
+    with pytest.raises(Overdue) as late:
+        await loads.load(A)
+    assert not late.value.ended.done()
+    backend.gate.set()
+    await asyncio.wait_for(late.value.ended, 30)
+    assert [encoder.closed for encoder in backend.encoders] == ([True] if error is None else [])
+    assert not (await loads.load(A)).closed
+
+
+async def test_loads_that_hang_hold_up_no_other_until_they_are_many(costs: Costs) -> None:
+    backend, free = FakeBackend(), threading.Event()
+    backend.load_faults = {"stuck": free.wait}
+    loads = loader(costs, backend, deadline=0.5)
+    stuck = structs.replace(A, path=Path("/nowhere/stuck"))
+    told = await asyncio.gather(
+        *(loads.load(stuck) for _ in range(LOST - 1)), loads.load(A), return_exceptions=True
+    )
+    assert isinstance(told[-1], FakeEncoder)
+    late = [error.ended for error in told if isinstance(error, Overdue)]
+    assert len(late) == LOST - 1
+    with pytest.raises(Overdue) as last:
+        await loads.load(stuck)
+    with pytest.raises(Loading, match="earlier loads never ended"):
+        await loads.load(A)
+    free.set()
+    await asyncio.wait_for(asyncio.gather(*late, last.value.ended), 30)
+    assert await loads.load(A)

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from msgspec import Struct
 
-from embedwell import BlockingSource, ModelRef, Snapshot, SourceSpec, hookimpl
 from embedwell.config.schema import Batching, Cache, Config, Engine, Server, Sources
 from embedwell.testing import FakeBackend, make_model_folder
 from embedwell.testing.server import RunningServer, running_server
+from tests.faults.fake_models import TinyModels
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -31,32 +30,6 @@ def config(tmp_path: Path, **sections: Any) -> Config:
         "cache": Cache(safety_margin_gb=0.1),
     } | sections
     return Config(**given)
-
-
-class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
-    """No settings."""
-
-
-class TinyModels:
-    """A plugin of the test's own: every folder below `path` is a model."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @hookimpl
-    def register_sources(self) -> Sequence[SourceSpec[Any]]:
-        path = self.path
-
-        class Folder(BlockingSource):
-            def find(self, ref: ModelRef) -> Snapshot | None:
-                folder = path / ref.name
-                return Snapshot.of_folder(folder, "tiny", ref.name) if folder.is_dir() else None
-
-            def list_models(self) -> Sequence[Snapshot]:
-                return [Snapshot.of_folder(p, "tiny", p.name) for p in sorted(path.iterdir())]
-
-        spec = SourceSpec(name="tiny", summary="tests", priority=500, config=Nothing, build=Folder)
-        return [spec]
 
 
 Start = Callable[..., AbstractAsyncContextManager[RunningServer]]

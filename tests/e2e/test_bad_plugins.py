@@ -26,7 +26,8 @@ from embedwell.errors import PluginError
 from embedwell.interfaces.models import Progress
 from embedwell.testing import FakeBackend, make_model_folder
 from embedwell.testing.server import running_server
-from tests.e2e.conftest import Nothing, TinyModels, config
+from tests.e2e.conftest import config
+from tests.faults.fake_models import Nothing, TinyModels
 
 Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 THREADS = 8  # that one source has

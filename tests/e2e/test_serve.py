@@ -125,7 +125,7 @@ async def test_a_body_that_stalls_is_told_at_the_end_of_the_grace_period(tmp_pat
     async with process(tmp_path, "--port", "0", grace="0.2") as started:
         port = int((await ready_line(started)).split("ready on http://localhost:")[1].split(" ")[0])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        head = "POST /embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = "POST /embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         writer.write(f"{head}Content-Length: 100\r\n\r\n{{".encode())
         await writer.drain()
         async with httpx.AsyncClient(base_url=f"http://localhost:{port}") as client:

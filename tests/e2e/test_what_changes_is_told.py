@@ -23,7 +23,8 @@ from embedwell.config.schema import Store
 from embedwell.testing import FakeBackend, make_model_folder
 from embedwell.testing.server import RunningServer, running_server
 from tests.core.models.archives import pack_folder
-from tests.e2e.conftest import Nothing, Start, TinyModels, config
+from tests.e2e.conftest import Start, config
+from tests.faults.fake_models import Nothing, TinyModels
 
 
 def client(server: RunningServer) -> httpx.AsyncClient:

@@ -1,6 +1,8 @@
 """Thousands of mixed requests, one in ten of which leaves early: nothing grows, nothing is held.
 
-    python -m tests.faults.soak [requests] [seed]
+    [MINUTES=10] python -m tests.faults.soak [requests] [seed]
+
+Asks for so many requests at the least, and for so many minutes.
 
 Sixteen clients ask three copies of all-MiniLM-L6-v2 for one text, for many, for token ids, and for
 what is wrong. Two stores of libraries, in which nothing else could be seen, are kept small: glibc
@@ -14,6 +16,7 @@ import os
 import random
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
@@ -28,6 +31,7 @@ from msgspec import structs
 from tests.faults.copies import cache, of_process, publish, vector
 from tests.faults.upload_server import MINILM, Running, running
 
+MINUTES = float(os.environ.get("MINUTES", "0"))
 CLIENTS = 16
 LEAVING = 0.1  # of the requests
 PATIENCE = 0.05  # seconds, at most, until such a client has left
@@ -126,7 +130,8 @@ async def sampled(
 ) -> tuple[list[Sample], Counter[str]]:
     samples: list[Sample] = []
     total: Counter[str] = Counter()
-    for _ in range(WARM_UP + max(1, count // EVERY)):
+    end = time.monotonic() + 60 * MINUTES
+    while len(samples) < WARM_UP + max(1, count // EVERY) or time.monotonic() < end:
         outcomes = await some(server, EVERY, random)
         total += outcomes
         samples.append(found := await sample(server))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,27 @@ async def test_many_that_stall_leave_room_again(tmp_path: Path) -> None:
                 return (await connection.answer())[0]
 
         answers = await asyncio.gather(*[stall(number) for number in range(20)])
+        assert (answers.count(408), answers.count(429)) == (4, 16)
+        await running.unharmed()
+        assert (await running.put("m", archive)).status_code == 201
+
+
+async def test_many_that_drip_leave_room_again(tmp_path: Path) -> None:
+    archive = packed(tmp_path)
+    async with site(tmp_path, {"deadline_seconds": 2.0}) as running:
+
+        async def drip(number: int) -> int:
+            async with raw(
+                running.server.port, method="PUT", query=f"?model=m{number}", length=99, headers=ZIP
+            ) as connection:
+                answer = asyncio.create_task(connection.answer())
+                while not answer.done():
+                    with suppress(ConnectionError):
+                        await connection.send(b"P")
+                    await asyncio.wait([answer], timeout=0.5)
+                return (await answer)[0]
+
+        answers = await asyncio.gather(*[drip(number) for number in range(20)])
         assert (answers.count(408), answers.count(429)) == (4, 16)
         await running.unharmed()
         assert (await running.put("m", archive)).status_code == 201

@@ -106,15 +106,16 @@ class Raw:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.head = b""  # of the answer
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def answer(self) -> tuple[int, dict[str, Any]]:
+    async def answer(self, seconds: float = 20) -> tuple[int, dict[str, Any]]:
         """Status and JSON."""
-        async with asyncio.timeout(20):
-            head = await self.reader.readuntil(b"\r\n\r\n")
+        async with asyncio.timeout(seconds):
+            self.head = head = await self.reader.readuntil(b"\r\n\r\n")
             length = next(
                 int(line.split(b":")[1])
                 for line in head.split(b"\r\n")

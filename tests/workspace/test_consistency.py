@@ -32,8 +32,9 @@ def test_every_key_of_the_built_in_plugins_is_too() -> None:
     path = ROOT / "config.toml"
     file = tomllib.loads(path.read_text())
     plugins = load_plugins(load(path, {}, {}))
-    own = ("embedwell-source-", "embedwell-cache-")
-    for section, items in (("sources", plugins.sources), ("cache", plugins.caches)):
+    own = ("embedwell-source-", "embedwell-cache-", "embedwell-plugin-")
+    kinds = {"sources": plugins.sources, "cache": plugins.caches, "plugins": plugins.plugins}
+    for section, items in kinds.items():
         for item in items:
             if item.origin.distribution.startswith(own):
                 keys = {field.name for field in msgspec.structs.fields(item.spec.config)}

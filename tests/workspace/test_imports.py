@@ -16,7 +16,8 @@ ROOMS = {
 }  # fmt: skip
 INSIDE = HALLS | ROOMS - {"http", "bench"}
 PARTS = {
-    "embedder", "journal", "report", "loads", "loops", "preload", "warmup", "catalog", "samples",
+    "embedder", "journal", "report", "loads", "logs", "loops", "preload", "warmup", "catalog",
+    "samples",
 }  # fmt: skip
 COMMANDS = {"verify"}  # what the command line alone uses
 ALLOWED: dict[str, set[str]] = {
@@ -24,8 +25,10 @@ ALLOWED: dict[str, set[str]] = {
     **{room: HALLS | {room} for room in ROOMS},
     "embedder": INSIDE,
     "report": INSIDE | {"loops"},
+    "exposure": HALLS,
     "loads": INSIDE,
     "samples": INSIDE,
+    "logs": HALLS,
     "loops": set(),
     "preload": INSIDE,
     "journal": HALLS,
@@ -34,9 +37,10 @@ ALLOWED: dict[str, set[str]] = {
     "verify": INSIDE | {"catalog", "samples", "verify"},
     "runtime": INSIDE | PARTS,
     "app": HALLS | ROOMS | PARTS | {"runtime"},
-    "serve": HALLS | ROOMS | PARTS | {"runtime", "app"},
-    "cli": HALLS | ROOMS | PARTS | COMMANDS | {"runtime", "app", "serve", "cli"},
-    "testing": HALLS | ROOMS | PARTS | {"runtime", "app", "serve", "testing"},
+    "transport": HALLS | {"http", "transport"},
+    "serve": HALLS | ROOMS | PARTS | {"exposure", "runtime", "app", "transport"},
+    "cli": HALLS | ROOMS | PARTS | COMMANDS | {"exposure", "transport", "runtime", "app", "serve", "cli"},
+    "testing": HALLS | ROOMS | PARTS | {"runtime", "app", "transport", "serve", "testing"},
     "__init__": HALLS,
     "__main__": {"cli"},
 }
@@ -47,7 +51,8 @@ HOMES: dict[str, set[str]] = {
     "tokenizers": {"tokenization"},
     "quart": {"http", "app"},
     "werkzeug": {"http", "app"},
-    "hypercorn": {"serve"},
+    "hypercorn": {"transport"},
+    "h11": {"transport"},
     "pluggy": {"interfaces", "loader"},
     "numpy": {"engine", "embedder", "http", "models", "verify"},
     "huggingface_hub": set(),
@@ -61,7 +66,7 @@ HEAVY = {
     "torch", "transformers", "safetensors", "tokenizers", "hypercorn", "quart",
     "sentence_transformers",
 }  # fmt: skip
-HEAVY_HOMES = {"engine", "serve", "http", "app"}  # themselves imported only inside functions
+HEAVY_HOMES = {"engine", "serve", "http", "app", "transport"}  # themselves imported only inside functions
 PURE = {
     "batching/plan.py",
     "cache/ledger.py",

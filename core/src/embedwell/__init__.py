@@ -65,6 +65,7 @@ from embedwell.interfaces.models import (
 from embedwell.interfaces.plugins import Caller, Plugin, PluginSpec, RequestHead
 from embedwell.interfaces.routes import Mount, Reply, Request, Route
 from embedwell.interfaces.services import BaseServices, Services
+from embedwell.interfaces.status import Readiness, Status
 from embedwell.interfaces.store import Published, Staging, Store
 from embedwell.interfaces.tasks import Task
 
@@ -113,6 +114,7 @@ __all__ = [
     "Published",
     "RateLimited",
     "ReadOnly",
+    "Readiness",
     "Refuse",
     "Reply",
     "Request",
@@ -126,6 +128,7 @@ __all__ = [
     "SourceError",
     "SourceSpec",
     "Staging",
+    "Status",
     "Store",
     "Task",
     "TaskFinished",

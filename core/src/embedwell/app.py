@@ -36,8 +36,11 @@ class App:
 
     def __init__(self, core: Core) -> None:
         self._traffic = Traffic()
+        core.in_flight = lambda: self.in_flight
         self._document = b""
         self._version, self._max_inputs = __version__, core.max_inputs
+        self._guarded = any(plugin.guards for _, plugin in core.plugins)
+        self._root_path = core.server.root_path
         self._shown = self._routes(core)
         hints = missing.routes(core.routes)
         served = [*self._shown, *hints]
@@ -62,7 +65,8 @@ class App:
 
     def _openapi(self) -> bytes:
         if not self._document:
-            self._document = document(self._shown, self._version, self._max_inputs)
+            made = document(self._shown, self._version, self._max_inputs, guarded=self._guarded)
+            self._document = _below(self._root_path, made)
         return self._document
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,3 +115,11 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
+
+
+def _below(root_path: str, openapi: bytes) -> bytes:
+    """The document with the prefix that its paths have for clients."""
+    if not root_path:
+        return openapi
+    whole = msgspec.json.decode(openapi)
+    return msgspec.json.encode({**whole, "servers": [{"url": root_path}]})

@@ -99,8 +99,9 @@ class RequestPath:
             tokens = await self._tokenizers.encode(snapshot, manifest, call)
             record.tokenized(tokens, began)
             room = self._batcher.room(str(snapshot.key), tokens)
-            with room:
+            with room as loaded:
                 async with self._cache.lease(snapshot, self._dtype) as model:
+                    loaded()
                     record.leased()
                     answer = await self._run(model, tokens)
         record.queue += answer.queue_seconds

@@ -37,6 +37,8 @@ DISTRIBUTIONS = {
     },
     ("cache", "fixed_size"): "embedwell-cache-fixed",
     ("cache", "vram_aware"): "embedwell-cache-vram",
+    ("plugin", "auth"): "embedwell-plugin-auth",
+    ("plugin", "metrics"): "embedwell-plugin-metrics",
 }
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 TAKEN = {  # a table of that name would be read as the section's own key
@@ -324,7 +326,7 @@ def _left_out(info: PluginInfo, item: Registered, problems: Sequence[str]) -> Pl
     if (info.name, info.distribution) != (item.origin.name, item.origin.distribution):
         return info
     problem = f"{item.kind} {item.spec.name} is not configured: {'; '.join(problems)}"
-    log.warning("plugin %s: %s", item.origin, problem)
+    log.info("plugin %s: %s", item.origin, problem)
     state = info.state if len(info.provides) > 1 else "unused"
     return structs.replace(info, state=state, problem=problem[:500])
 

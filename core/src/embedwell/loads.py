@@ -1,16 +1,21 @@
 """The cache's loads: blocking work in threads of its own, what was measured remembered."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from embedwell.cache.loading import Overdue
+from embedwell.errors import Loading
 from embedwell.interfaces.caches import Estimate, Need
 from embedwell.interfaces.encoders import Backend, Batch, Encoder, Trial
 from embedwell.interfaces.models import Manifest, Snapshot
 from embedwell.models.manifests import Manifests
 from embedwell.state.costs import Cost, CostKey, Costs
+from embedwell.tasks.lost import GivenUp, LosingThreads
 from embedwell.tasks.threads import BoundedThreads
 
 LOADS = 2  # models that load at once
+LOST = 8  # loads that were given up and have not returned; after so many none begins any more
 UNLOADS = 4  # that may be under way; once so many hang for good, every later one is a leak too
 DOUBT = 2  # times what the files say that a measurement is believed: only a load corrects it
 
@@ -26,16 +31,21 @@ class BackendLoader:
         *,
         engine: str,
         samples: Callable[[Snapshot, Manifest], Awaitable[Batch]],
+        deadline: float = 600,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`samples` are texts as the model's own tokeniser gives them."""
+        """`samples` are texts as the model's own tokeniser gives them.
+
+        A load that takes more than `deadline` seconds is given up.
+        """
         self._backend = backend
         self._manifests = manifests
         self._costs = costs
         self._engine = engine
         self._samples = samples
         self._clock = clock
-        self._threads = BoundedThreads(LOADS)
+        self._deadline = deadline
+        self._threads = LosingThreads(LOADS, deadline)
         # Its own, or loads that hang would keep models from leaving.
         self._unloading = BoundedThreads(UNLOADS)
 
@@ -56,8 +66,13 @@ class BackendLoader:
         """What the checks at a load find is remembered, and not looked for again."""
         manifest = await self._manifests.of(snapshot)
         trial = await self._trial(snapshot, manifest)
+        if self._threads.lost >= LOST:
+            raise Loading(f"Model loading failed: {LOST} earlier loads never ended")
         began = self._clock()
-        encoder = await self._threads.run(self._backend.load, snapshot.path, manifest, trial)
+        try:
+            encoder = await self._threads.run(self._backend.load, snapshot.path, manifest, trial)
+        except GivenUp as late:
+            raise Overdue(self._deadline, self._ending(late.call)) from None
         need, seconds = encoder.facts.need, self._clock() - began
         cost = Cost(need.weights, need.peak, seconds, encoder.facts.verdict)
         self._costs.put(self._key(snapshot), cost)
@@ -68,6 +83,23 @@ class BackendLoader:
         if known is not None and known.verdict is not None:
             return Trial(known=known.verdict)
         return Trial(samples=await self._samples(snapshot, manifest))
+
+    def _ending(self, load: "asyncio.Future[Encoder]") -> "asyncio.Future[None]":
+        """Done once the load has returned after all, and what it brought is closed."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def closed(_: "asyncio.Future[None]") -> None:
+            ended.set_result(None)
+
+        def returned(load: "asyncio.Future[Encoder]") -> None:
+            if load.cancelled() or load.exception() is not None:
+                ended.set_result(None)
+            else:
+                closing = self._unloading.begin(self._close, load.result())
+                closing.add_done_callback(closed)
+
+        load.add_done_callback(returned)
+        return ended
 
     async def unload(self, encoder: Encoder) -> None:
         await self._unloading.run(self._close, encoder)

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from msgspec import structs
 
@@ -35,6 +35,7 @@ from embedwell.interfaces.status import (
     ModelCard,
     PluginInfo,
     Readiness,
+    Status,
     Warming,
 )
 from embedwell.interfaces.tasks import Task
@@ -93,6 +94,7 @@ class Runtime:
         self._settled = settle(config)
         self.plugins: Sequence[tuple[str, Plugin]] = ()
         self.routes: Sequence[Route | Mount] = ()
+        self.in_flight: Callable[[], int] = lambda: 0
 
     async def __aenter__(self) -> Self:
         try:
@@ -180,6 +182,7 @@ class Runtime:
                 self._costs,
                 engine=report.engine(),
                 samples=partial(samples.tokenized, tokenizers),
+                deadline=self.config.cache.load_deadline_seconds,
             ),
             self._strategy,
             self._backend.memory,
@@ -234,6 +237,7 @@ class Runtime:
                 embedder=self.embedder,
                 registry=self.registry,
                 status=self.status,
+                ready=self.ready,
             )
             plugin: Plugin = build(
                 f"plugin {item.spec.name}",
@@ -327,13 +331,14 @@ class Runtime:
         """Every installed plugin, failed ones too."""
         return self._plugins.infos
 
-    def status(self) -> Mapping[str, Any]:
-        """Numbers for plugins: queued tokens, and each resident's state, leases and bytes."""
-        residents = {
-            r.key: {"state": r.state.value, "leases": r.leases, "bytes": r.need.weights}
-            for r in self.cache.residents()
-        }
-        return {"queued_tokens": self.batcher.queued_tokens, "models": residents}
+    def status(self) -> Status:
+        """For plugins: everything at a glance."""
+        return Status(
+            info=self.info(),
+            cache=self.cache_status(),
+            queue=self.batcher.queue(),
+            requests=self.in_flight(),
+        )
 
     async def warmed(self) -> None:
         """Returns once the first request could be served; raises what stood in its way."""

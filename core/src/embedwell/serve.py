@@ -1,31 +1,33 @@
-"""Runs the server: socket, Hypercorn, signals, and the order of stopping."""
+"""Runs the server: signals, what is said at the start, and the order of stopping."""
 
 import asyncio
-import errno
 import fcntl
 import gc
 import json
 import logging
 import os
 import resource
+import shlex
 import signal
 import socket
-import sys
+import ssl
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import anyio
-import hypercorn
-import hypercorn.asyncio
 
-from embedwell import __version__, loops
+from embedwell import __version__, exposure, logs, loops
 from embedwell.app import App, create_app
-from embedwell.config.schema import Config
+from embedwell.config.hosts import ANY
+from embedwell.config.schema import Config, Server
+from embedwell.config.server import hosts, is_local
 from embedwell.errors import ConfigurationError
+from embedwell.interfaces.encoders import Backend
 from embedwell.loader import Plugins
 from embedwell.runtime import Runtime
+from embedwell.transport import server, tls
+from embedwell.transport.sockets import listening
 
 log = logging.getLogger("embedwell.serve")
 
@@ -34,33 +36,40 @@ EXIT_FATAL, EXIT_CUT = 70, 75  # 75: stopped, but accepted work did not finish
 SPARE = 5.0  # seconds after the grace period until the watchdog ends the process
 
 
-def run(config: Config, plugins: Plugins) -> int:
-    """Serves until SIGTERM or SIGINT; returns the exit code.
+def run(config: Config, plugins: Plugins, backend: Backend | None = None) -> int:
+    """Serves until SIGTERM or SIGINT; returns the exit code. `backend` None is the configured one.
 
-    Raises ConfigurationError or PluginError before anything is bound or loaded.
+    Raises ConfigurationError or PluginError before anything is loaded.
     """
-    _set_up_logging(config.server.log_format)
-    runtime = Runtime(config, plugins=plugins, before_ready=_freeze)
-    _raise_file_limit()
-    data_dir = Path(config.server.data_dir)
-    lock = _lock(data_dir)
+    logs.set_up(config.server.log_format)
+    certified = tls.context(config.server)
+    runtime = Runtime(config, plugins=plugins, backend=backend, before_ready=_freeze)
+    most = server.bound(_raise_file_limit())
+    lock = _lock(Path(config.server.data_dir))
     try:
-        listener = _bind(config.server.host, config.server.port)
-        with asyncio.Runner(loop_factory=loops.factory()) as runner:
-            return runner.run(_serve(runtime, listener))
+        with (
+            listening(config.server) as listener,
+            asyncio.Runner(loop_factory=loops.factory()) as runner,
+        ):
+            return runner.run(_serve(runtime, listener, certified, most))
     finally:
         os.close(lock)
 
 
-async def _serve(runtime: Runtime, listener: socket.socket) -> int:
-    stop = _signals()
-    host, port = listener.getsockname()[:2]
+async def _serve(
+    runtime: Runtime, listener: socket.socket, certified: ssl.SSLContext | None, most: int
+) -> int:
+    stop = _signals(runtime.server.grace_seconds)
+    place = _place(runtime.server, listener)
     async with runtime:
-        log.info("starting on port %d, data in %s", port, runtime.data_dir)
+        _say_who_may_call(runtime)
+        log.info("starting on %s, data in %s", place, runtime.data_dir)
         app = create_app(runtime)
         close = asyncio.Event()
-        serving = asyncio.create_task(_hypercorn(app, listener, close))
-        announcing = asyncio.create_task(_announce(runtime, str(host), int(port)))
+        serving = asyncio.create_task(
+            server.serve(app, listener, close, tls=certified, most=most)
+        )
+        announcing = asyncio.create_task(_announce(runtime, place))
         fatal = asyncio.create_task(_first_failure(runtime, announcing))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({fatal, stopped, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -108,33 +117,53 @@ async def _first_failure(runtime: Runtime, announcing: "asyncio.Task[None]") -> 
     return await runtime.fatal()
 
 
-async def _hypercorn(app: App, listener: socket.socket, close: asyncio.Event) -> None:
-    settings = hypercorn.Config()
-    settings.bind = [f"fd://{listener.detach()}"]
-    settings.backlog = 128  # asyncio accepts so many at once, and logs each it cannot
-    settings.keep_alive_timeout = 5
-    settings.h2_max_concurrent_streams = 32
-    settings.h11_max_incomplete_size = 16 * 1024
-    settings.graceful_timeout = 1  # the draining is ours; what is left by then is cut
-    settings.include_server_header = False
-    settings.accesslog = None
-    settings.errorlog = logging.getLogger("hypercorn.error")
-    await hypercorn.asyncio.serve(app, settings, shutdown_trigger=close.wait, mode="asgi")  # type: ignore[arg-type]
+def _say_who_may_call(runtime: Runtime) -> None:
+    """Raises ConfigurationError where it would be everybody, and nobody wanted that."""
+    settings = runtime.server
+    guarded = exposure.has_guard(runtime.plugins)
+    exposure.check(settings, guarded=guarded)
+    if not guarded and not is_local(settings):
+        log.warning(
+            "server.allow_unauthenticated: WHOEVER REACHES %s MAY USE, UPLOAD AND DELETE MODELS",
+            settings.host,
+        )
+    names = hosts(settings)
+    log.info(
+        "answering to %s; pages of other sites: %s",
+        "any name" if ANY in names else ", ".join(names),
+        ", ".join(settings.allowed_origins) or "none",
+    )
 
 
-async def _announce(runtime: Runtime, host: str, port: int) -> None:
+def _place(settings: Server, listener: socket.socket) -> str:
+    """Where clients of this machine find it: a URL, or the socket's path."""
+    if settings.unix_socket:
+        return f"unix:{settings.unix_socket}"
+    scheme = "https" if settings.tls_certificate else "http"
+    host, port = listener.getsockname()[:2]
+    address = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else host  # noqa: S104
+    return f"{scheme}://[{address}]:{port}" if ":" in address else f"{scheme}://{address}:{port}"
+
+
+def _curl(place: str) -> str:
+    if place.startswith("unix:"):
+        return f"curl --unix-socket {shlex.quote(place[5:])} http://localhost/embeddings"
+    return f"curl {place}/embeddings"
+
+
+async def _announce(runtime: Runtime, place: str) -> None:
     """One line when the first request can be served."""
     await runtime.warmed()
     listing = await runtime.registry.models()
     names = [listed.alias or listed.snapshot.key.name for listed in listing]
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    address = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else host  # noqa: S104
-    url = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
     body = json.dumps({"model": names[0] if names else "owner/name", "input": "Text to embed"})
+    guarded = any(plugin.guards for _, plugin in runtime.plugins)
+    key = ' -H "Authorization: Bearer $KEY"' if guarded else ""
     line = (
-        f"Embedwell {__version__} ready on {url} | device {runtime.device} | "
+        f"Embedwell {__version__} ready on {place} | device {runtime.device} | "
         f"models: {shown or 'none yet'} | try: "
-        f"curl {url}/embeddings -H 'Content-Type: application/json' -d '{body}'\n"
+        f"{_curl(place)}{key} -H 'Content-Type: application/json' -d '{body}'\n"
     )
     try:
         print(line, end="", flush=True)  # noqa: T201
@@ -148,7 +177,7 @@ def _freeze() -> None:
     gc.freeze()
 
 
-def _signals() -> asyncio.Event:
+def _signals(grace: float) -> asyncio.Event:
     """Set by the first SIGTERM or SIGINT; the second ends the process at once."""
     stop = asyncio.Event()
 
@@ -156,6 +185,7 @@ def _signals() -> asyncio.Event:
         if stop.is_set():
             os._exit(130)
         stop.set()
+        _start_watchdog(grace)  # now: a start may hang, too
 
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, received)
@@ -168,17 +198,6 @@ def _start_watchdog(grace: float) -> None:
         os._exit(EXIT_CUT)
 
     threading.Thread(target=end, name="embedwell-watchdog", daemon=True).start()
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=128)
-    except (OSError, ValueError) as error:  # a label too long is a UnicodeError
-        why = getattr(error, "strerror", None) or str(error)
-        if getattr(error, "errno", None) == errno.EADDRINUSE:
-            why = "another program listens there: choose another with --port"
-        raise ConfigurationError([f"server: cannot listen on {host}:{port}: {why}"]) from error
 
 
 def _lock(folder: Path) -> int:
@@ -198,7 +217,8 @@ def _lock(folder: Path) -> int:
     return handle
 
 
-def _raise_file_limit() -> None:
+def _raise_file_limit() -> int:
+    """Descriptors that the process may have, negative for any number."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -209,44 +229,4 @@ def _raise_file_limit() -> None:
         )
     if 0 <= soft < ENOUGH_FILES:
         log.warning("only %d open files are allowed; 65536 is better (ulimit -n)", soft)
-
-
-class _Flood(logging.Filter):
-    """One line a second of what would fill the disk when descriptors run out."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._last = 0.0
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if "out of system resource" not in str(record.msg):
-            return True
-        due = record.created - self._last >= 1
-        self._last = record.created if due else self._last
-        return due
-
-
-class _Json(logging.Formatter):
-    """One JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        entry: dict[str, Any] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
-
-
-def _set_up_logging(form: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S")
-    handler.setFormatter(_Json() if form == "json" else plain)
-    logging.getLogger("asyncio").addFilter(_Flood())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    logging.getLogger("embedwell").setLevel(logging.INFO)
+    return soft

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+import weakref
 from array import array
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -228,13 +229,88 @@ async def test_an_encoder_that_returns_nonsense_fails_who_asked(bench: Bench) ->
         await bench.batcher.submit(Handle(Nonsense()), tokens([1]))
 
 
-async def test_work_that_would_be_late_is_refused(bench: Bench) -> None:
+@pytest.mark.parametrize("wrong", [(0, 8), (1, 7), (3, 8), (8,)])
+async def test_rows_of_another_shape_fail_who_asked_and_nobody_else(
+    bench: Bench, wrong: tuple[int, ...]
+) -> None:
+    class Odd(FakeEncoder):
+        def encode(self, batch: Batch) -> Any:
+            return np.zeros(wrong, np.float32)
+
+    good = Handle(FakeEncoder(), "good")
+    odd = bench.batcher.submit(Handle(Odd(), "odd"), tokens([1]))
+    answers = await asyncio.gather(
+        odd, *(bench.batcher.submit(good, tokens([i])) for i in range(1, 9)), return_exceptions=True
+    )
+    assert isinstance(answers[0], ModelError)
+    assert all(isinstance(answer, Submitted) for answer in answers[1:])
+
+
+async def test_a_thread_that_cannot_be_replaced_is_a_dead_device(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Blocker()
+    handle = Handle(FakeEncoder(faults={POISON: slow}))
+    first = asyncio.create_task(bench.batcher.submit(handle, tokens([POISON])))
+    await asyncio.to_thread(slow.began.wait)
+
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    second = asyncio.create_task(bench.batcher.submit(handle, tokens([1])))
+    told = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 30)
+    assert [type(error) for error in told] == [ModelError, ModelError]
+    assert "the system gives no other" in await bench.batcher.fatal
+    slow.go.set()
+    while handle.held:
+        await asyncio.sleep(0)
+
+
+async def test_a_thread_that_waits_keeps_nothing_of_its_last_batch(bench: Bench) -> None:
+    class Row(np.ndarray[Any, Any]):
+        """Can be referred to weakly."""
+
+    seen: list[weakref.ref[Any]] = []
+
+    class Seen(FakeEncoder):
+        def encode(self, batch: Batch) -> Any:
+            rows = super().encode(batch).view(Row)
+            seen.append(weakref.ref(rows))
+            return rows
+
+    await bench.batcher.submit(Handle(Seen()), tokens([1]))
+    async with asyncio.timeout(30):
+        while seen[0]() is not None:
+            await asyncio.sleep(0)
+
+
+def test_work_that_would_be_late_is_refused() -> None:
     slow = Room(10**9, seconds=10)
-    with slow.enter("a", 9_000, tokens_per_second=1_000):
+    with slow.enter("a", 9_000, tokens_per_second=1_000) as loaded:
+        loaded()
         with slow.enter("b", 1_000, tokens_per_second=1_000):
             pass
-        with pytest.raises(Overloaded), slow.enter("b", 1_001, tokens_per_second=1_000):
+        with (
+            slow.enter("b", 50_000, tokens_per_second=1_000),
+            pytest.raises(Overloaded),
+            slow.enter("b", 1, tokens_per_second=1_000),
+        ):
             pass
+
+
+def test_work_that_waits_for_another_model_delays_nobody() -> None:
+    room = Room(10**9, seconds=10)
+    with room.enter("cold", 11_000, tokens_per_second=1_000):
+        with room.enter("b", 9_000, tokens_per_second=1_000) as loaded:
+            loaded()
+            loaded()
+            with room.enter("b", 1_000, tokens_per_second=1_000):
+                pass
+            with pytest.raises(Overloaded), room.enter("cold", 1, tokens_per_second=1_000):
+                pass
+        assert room.total == 11_000
+    assert room.total == 0
 
 
 async def test_one_sequence_too_large_is_said_to_be(bench: Bench) -> None:
@@ -334,9 +410,11 @@ def test_any_mix_of_requests_gets_its_own_rows_in_order(
     asyncio.run(scenario())
 
 
-async def test_a_rate_seen_in_one_small_batch_refuses_nobody(bench: Bench) -> None:
+def test_a_rate_seen_in_one_small_batch_refuses_nobody() -> None:
     slow = Room(10**9, seconds=10)
-    with slow.enter("a", 186, tokens_per_second=3), slow.enter("b", 186, tokens_per_second=3):
-        more = slow.enter("c", 4_000, tokens_per_second=3)
-        with pytest.raises(Overloaded), more:
-            pass
+    with slow.enter("a", 3_900, tokens_per_second=3) as loaded:
+        loaded()
+        with slow.enter("b", 200, tokens_per_second=3) as loaded:
+            loaded()
+            with pytest.raises(Overloaded), slow.enter("c", 1, tokens_per_second=3):
+                pass

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedwell.batching.plan import Limits, cost, fill, halves, smaller
+from embedwell.batching.plan import Limits, cost, fill, halves, reach, smaller
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=12)
 REQUESTS = st.lists(LENGTHS, min_size=1, max_size=8)
@@ -58,3 +58,19 @@ def test_halves_lose_nothing(items: list[int]) -> None:
 def test_a_budget_after_a_failure_is_smaller() -> None:
     assert smaller(100) == 50
     assert smaller(1) == 1
+
+
+@given(st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=4), min_size=1, max_size=30), st.integers(1, 200), st.booleans(), st.booleans(), st.data())  # fmt: skip
+def test_those_out_of_reach_would_have_got_nothing(
+    requests: list[list[int]], budget: int, packed: bool, single: bool, data: st.DataObject
+) -> None:
+    oldest = data.draw(st.integers(0, len(requests) - 1))
+    limits = Limits(budget, packed, single)
+    all_of_them = fill(requests, limits, oldest)
+    near = reach((lengths[0] for lengths in requests), budget)
+    assert all(not count for i, count in enumerate(all_of_them) if i >= near and i != oldest)
+    if oldest < near:
+        assert fill(requests[:near], limits, oldest) == all_of_them[:near]
+    else:
+        few = [*requests[:near], requests[oldest]]
+        assert fill(few, limits, near) == [*all_of_them[:near], all_of_them[oldest]]

@@ -132,3 +132,28 @@ def test_faults_of_the_core_of_plugins_and_of_names_are_told_together(tmp_path: 
 def test_check_config_knows_which_devices_there_are(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("[engine]\ndevice = 'cuda'\n")
     assert run(tmp_path, "check-config").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("file", "File exists"),
+        ("file/below", "Not a directory"),
+        ("/proc/nobody", "No such file or directory"),
+        ("x" * 300, "File name too long"),
+    ],
+)
+def test_a_data_directory_that_cannot_be_is_said(tmp_path: Path, place: str, reason: str) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    done = run(tmp_path, "serve", "--port", "0", "--data-dir", place)
+    assert done.returncode == 2
+    assert f"server.data_dir: {place}: {reason}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+def test_a_data_directory_that_may_not_be_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(mode=0)
+    done = run(tmp_path, "serve", "--port", "0")
+    assert done.returncode == 2
+    assert "server.data_dir: data: Permission denied" in done.stderr

@@ -12,7 +12,7 @@ import torch
 
 from embedwell.engine import backends
 from embedwell.engine.body import Body
-from embedwell.engine.cpu.backend import BATCH_TOKENS, CpuBackend
+from embedwell.engine.cpu.backend import BATCH_TOKENS, PART_TOKENS, CpuBackend
 from embedwell.engine.memory import is_out_of_memory
 from embedwell.errors import ConfigurationError
 from embedwell.interfaces.encoders import Backend, DeviceOutOfMemory, Encoder
@@ -41,12 +41,24 @@ def test_the_processor_is_there(device: str) -> None:
     backend.forget()
 
 
-def test_products_of_shapes_that_are_past_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = backends.PRODUCT_CACHES
-    monkeypatch.delenv(first, raising=False)
-    monkeypatch.setenv(second, "7")
+def test_what_torch_reads_of_the_environment_is_set_unless_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in (*backends.ENVIRONMENT, backends.WAITING):
+        monkeypatch.setenv(name, "7")  # so that it is put back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
     backends.create("cpu", "auto", 1)
-    assert (os.environ[first], os.environ[second]) == ("64", "7"), "what is set stays"
+    expected = {**backends.ENVIRONMENT, "LRU_CACHE_CAPACITY": "7"}
+    assert {name: os.environ[name] for name in expected} == expected
+
+
+def test_an_operators_word_on_waiting_threads_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv(backends.WAITING, "PASSIVE")
+    backends.create("cpu", "auto", 1)
+    assert "GOMP_SPINCOUNT" not in os.environ
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
@@ -71,7 +83,7 @@ def test_facts(bert: Path, encoder: Encoder) -> None:
     facts = encoder.facts
     assert (facts.device, facts.verdict.dtype, facts.dimensions) == ("cpu", "float32", small.HIDDEN)
     assert facts.vocabulary == small.VOCABULARY
-    assert facts.batch_tokens == BATCH_TOKENS
+    assert facts.batch_tokens == 2 * PART_TOKENS, "of two processors"
     parameters = torch.nn.Module.parameters(encoder._loaded[0].model)  # type: ignore[attr-defined]
     assert facts.need.weights >= sum(p.nbytes for p in parameters)
     assert facts.need.peak > 0
@@ -81,7 +93,7 @@ def test_an_estimate_counts_float32_and_score_tables(bert: Path) -> None:
     backend, manifest = CpuBackend(1, "float32"), small.manifest(bert)
     need = backend.estimate(manifest)
     assert need.weights == 4 * manifest.tensors
-    assert need.peak == 4 * BATCH_TOKENS * (12 * 32 + 3 * 64)
+    assert need.peak == 4 * PART_TOKENS * (12 * 32 + 3 * 64)
     relative = small.manifest(bert, config={"relative_attention": True})
     assert backend.estimate(relative).peak > need.peak
 
@@ -179,3 +191,8 @@ def test_a_lack_of_memory_is_named(encoder: Encoder) -> None:
 )
 def test_what_counts_as_a_lack_of_memory(error: Exception, lacking: bool) -> None:
     assert is_out_of_memory(error) is lacking
+
+
+def test_a_batch_grows_with_the_processors_up_to_a_bound() -> None:
+    batches = [CpuBackend(count, "float32").batch_tokens for count in (1, 3, 8, 64)]
+    assert batches == [PART_TOKENS, 3 * PART_TOKENS, BATCH_TOKENS, BATCH_TOKENS]

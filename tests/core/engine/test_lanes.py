@@ -1,7 +1,10 @@
 """Parts of a batch side by side: all of them answered, none left behind, none out of its place."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -16,7 +19,7 @@ from embedwell.engine.cpu.lanes import LEAST, Lanes
         (2, 2 * LEAST, 40, 2),
         (2, 2048, 1, 1),
         (1, 2048, 40, 1),
-        (8, 1024, 40, 4),
+        (8, 4 * LEAST, 40, 4),
     ],
 )
 def test_parts_are_worth_a_thread_each(
@@ -76,3 +79,27 @@ def test_lanes_end_with_who_uses_them() -> None:
 
 def both(lanes: Lanes) -> list[threading.Thread]:
     return lanes.run([threading.current_thread, threading.current_thread], 2 * LEAST)
+
+
+class Held:
+    """Stands for the tensors of a part."""
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), RuntimeError("broken")])
+def test_what_a_failed_part_held_is_free_at_once(error: Exception) -> None:
+    """Not only at the next collection: the halves of a batch need the memory that it did not fit."""
+    lanes, seen = Lanes(2), list[weakref.ref[Held]]()
+
+    def fails() -> int:
+        tensors = Held()
+        seen.append(weakref.ref(tensors))
+        raise type(error)(*error.args)
+
+    gc.disable()
+    try:
+        with suppress(type(error)):
+            lanes.run([fails, fails], 2 * LEAST)
+        lanes.run([lambda: 1, lambda: 2], 2 * LEAST)  # both are done with what they did before
+        assert [ref() for ref in seen] == [None, None]
+    finally:
+        gc.enable()

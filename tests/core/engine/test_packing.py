@@ -58,12 +58,29 @@ def test_positions_count_like_roberta(texts: list[list[int]], padding: int) -> N
     assert packing.positions(one_group(texts), padding).tolist() == expected
 
 
-@given(TEXTS)
-def test_a_rectangle_pads_on_the_right(texts: list[list[int]]) -> None:
-    ids, mask = packing.rectangle(one_group(texts), 77)
+@given(TEXTS, st.none() | st.integers(0, 40))
+def test_a_rectangle_pads_on_the_right(texts: list[list[int]], spare: int | None) -> None:
+    needed = max(map(len, texts))
+    longest = None if spare is None else needed + spare
+    ids, mask = packing.rectangle(one_group(texts), 77, longest)
     for row, text in zip(ids.tolist(), sorted(texts, key=len), strict=True):
         assert row == text + [77] * (len(row) - len(text))
     assert (mask == (ids != 77)).all()
+    width = ids.shape[1]
+    assert needed <= width <= (longest or width)
+    assert len(texts) > 1 or width == needed
+
+
+def test_rectangles_are_as_wide_as_products_like_it_and_the_model_allows() -> None:
+    texts = [[1] * 17, [1] * 3]
+    widths = [packing.rectangle(one_group(texts), 0, most)[0].shape[1] for most in (None, 32, 31)]
+    assert widths == [32, 32, 17]
+
+
+@given(st.integers(0, 10_000))
+def test_a_tail_makes_whole_tiles(tokens: int) -> None:
+    assert 0 <= packing.tail(tokens) < packing.TILE
+    assert (tokens + packing.tail(tokens)) % packing.TILE == 0
 
 
 @given(st.lists(st.integers(1, 50), min_size=1), st.integers(1, 200), st.booleans())

@@ -99,6 +99,7 @@ class FakeCore:
         self.tasks = TaskRunner(self.events.append, FakeClock(), FakeClock())
         self.counters = FakeCounters()
         self.aliases: dict[str, str] = {}
+        self.in_flight: Callable[[], int] = lambda: 0
 
     def parse_tag(self, text: str) -> ModelRef:
         if not text or " " in text:

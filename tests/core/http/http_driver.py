@@ -74,7 +74,11 @@ class Connection:
 
 
 def scope_of(method: str, url: str, headers: Sequence[tuple[str, str]] = ()) -> Scope:
+    """As a client with a Host would send it; `headers` may name another, or ("host", "") none."""
     raw, _, query = url.partition("?")
+    given = [(n.lower().encode(), v.encode("latin-1")) for n, v in headers]
+    if all(name != b"host" for name, _ in given):
+        given.insert(0, (b"host", b"localhost"))
     return {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -85,7 +89,7 @@ def scope_of(method: str, url: str, headers: Sequence[tuple[str, str]] = ()) -> 
         "raw_path": raw.encode("latin-1"),
         "query_string": query.encode("latin-1"),
         "root_path": "",
-        "headers": [(n.lower().encode(), v.encode("latin-1")) for n, v in headers],
+        "headers": [pair for pair in given if pair != (b"host", b"")],
         "client": ("10.0.0.1", 1234),
         "server": ("localhost", 8000),
     }

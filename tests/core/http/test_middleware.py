@@ -41,7 +41,7 @@ async def test_a_request_is_logged_and_observed_once(caplog: pytest.LogCaptureFi
     (record,) = caplog.records
     assert record.name == "embedwell.access"
     line = record.getMessage()
-    assert re.fullmatch(r"POST /embeddings 200 \d+\.\d ms model=owner/model id=r-1", line)
+    assert re.fullmatch(r"POST /embeddings 200 \d+\.\d ms model=owner/model inputs=1 tokens=3 id=r-1", line)
     (event,) = core.events
     assert isinstance(event, RequestFinished)
     assert (event.route, event.status, event.model) == ("/embeddings", 200, TAG)
@@ -63,6 +63,32 @@ async def test_a_path_cannot_forge_log_lines(caplog: pytest.LogCaptureFixture) -
     (record,) = caplog.records
     assert record.getMessage().startswith("GET /models/\\xffaaa")
     assert len(record.getMessage()) < 400
+
+
+@pytest.mark.parametrize("forged", ["\r\nGET /x 200", "\x1b[2J", "\x85x", "\x00"])
+async def test_what_no_server_should_let_pass_forges_no_lines_either(
+    caplog: pytest.LogCaptureFixture, forged: str
+) -> None:
+    scope = scope_of("GET", "/models/a") | {"raw_path": f"/models/{forged}".encode("latin-1")}
+    scope["method"] = f"GET{forged}"
+    with caplog.at_level(logging.INFO):
+        connection = Connection(app_of(), scope)
+        connection.send(b"")
+        await connection.answer()
+    (record,) = caplog.records
+    assert record.getMessage().isprintable()
+
+
+async def test_a_model_that_was_asked_for_in_vain_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    core = FakeCore()
+    with caplog.at_level(logging.INFO):
+        await post(create_app(core), "/embeddings", BODY | {"model": "no\nmodel" + "x" * 1000})
+    (record,) = caplog.records
+    assert " model=no\\nmodelxxx" in record.getMessage()
+    (event,) = core.events
+    assert isinstance(event, RequestFinished)
+    assert event.model.startswith("no\\nmodelxxx")
+    assert len(event.model) < 300
 
 
 @pytest.mark.parametrize(
@@ -173,6 +199,28 @@ async def test_guards_see_the_head_and_name_the_caller() -> None:
     (event,) = core.events
     assert isinstance(event, RequestFinished)
     assert event.caller == "alice"
+
+
+async def test_the_log_names_the_caller_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    core, _ = guarded(Caller("al\nice"))
+    with caplog.at_level(logging.INFO):
+        await get(create_app(core), "/models")
+    (record,) = caplog.records
+    assert " caller=al\\nice id=" in record.getMessage()
+
+
+async def test_a_plugin_with_nothing_to_ask_for_is_not_asked() -> None:
+    class Idle(Guard):
+        guards = False
+
+    core, _ = guarded()
+    idle = Idle(Unauthorized("no key"))
+    core.plugins = [("idle", idle)]
+    app = create_app(core)
+    assert (await get(app, "/models")).status == 200
+    assert idle.heads == []
+    assert "securitySchemes" not in (await get(app, "/openapi.json")).json["components"]
+    assert Guard(None).guards, "one that overrides guard, and says nothing else"
 
 
 @pytest.mark.parametrize(

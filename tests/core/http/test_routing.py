@@ -38,7 +38,7 @@ def app() -> App:
         ("/counter/owner%2fmodel@v/1/", {"tag": "owner/model@v/1"}),
         ("/counter/owner/model/days/3", {"tag": "owner/model", "day": "3"}),
         ("/counter/all", {}),
-        ("http://evil.example/jobs/7", {"id": "7"}),
+        ("http://localhost/jobs/7", {"id": "7"}),
     ],
 )
 async def test_paths_reach_their_route(app: App, path: str, args: Mapping[str, str]) -> None:
@@ -143,6 +143,7 @@ async def test_head_is_get_without_its_body(app: App) -> None:
         ("PUT", "/models/upload", "embedwell-source-upload"),
         ("POST", "/models/github", "embedwell-source-github"),
         ("POST", "/models/huggingface", "embedwell-source-huggingface"),
+        ("GET", "/metrics", "embedwell-plugin-metrics"),
     ],
 )
 async def test_routes_of_absent_plugins_name_their_distribution(

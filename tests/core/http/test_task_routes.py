@@ -5,8 +5,6 @@ import http.client
 import socket
 from collections.abc import AsyncIterator
 
-import hypercorn
-import hypercorn.asyncio
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import validate
@@ -18,6 +16,7 @@ from embedwell.interfaces.plugins import Caller, Plugin, RequestHead
 from embedwell.interfaces.routes import Reply, Request, Route
 from embedwell.interfaces.tasks import Task
 from embedwell.models import tag as tags
+from embedwell.transport.server import serve
 from tests.core.http.fake_core import FakeCore, route
 from tests.core.http.http_driver import ask, get
 
@@ -191,12 +190,7 @@ async def test_a_connection_goes_on_after_an_answer_without_body(core: Core, app
     await asyncio.gather(core.tasks.result(task.id), return_exceptions=True)
     listener, stop = socket.create_server(("127.0.0.1", 0)), asyncio.Event()
     port = listener.getsockname()[1]
-    settings = hypercorn.Config()
-    settings.bind = [f"fd://{listener.detach()}"]
-    settings.accesslog = settings.errorlog = None
-    serving = asyncio.create_task(
-        hypercorn.asyncio.serve(app, settings, shutdown_trigger=stop.wait, mode="asgi")  # type: ignore[arg-type]
-    )
+    serving = asyncio.create_task(serve(app, listener, stop))
 
     def talk() -> list[tuple[int, bytes]]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)

@@ -17,6 +17,7 @@ from embedwell.errors import DeadlineExceeded, Draining, ModelError, OutOfMemory
 from embedwell.interfaces.embedding import Tokens
 from embedwell.interfaces.encoders import Encoder, ModelHandle
 from embedwell.interfaces.events import BatchRun, Event, WorkerReplaced
+from embedwell.interfaces.status import QueueInfo
 
 log = logging.getLogger("embedwell.batching")
 
@@ -62,8 +63,11 @@ class Batcher:
         self.fatal: asyncio.Future[str] = self._loop.create_future()
         self.proven = False  # whether the last attempt succeeded
 
-    def room(self, model: str, tokens: Tokens) -> AbstractContextManager[None]:
-        """A place for these tokens until the answer; raises Overloaded."""
+    def room(self, model: str, tokens: Tokens) -> AbstractContextManager[Callable[[], None]]:
+        """A place for these tokens until the answer; call what it gives once the model is loaded.
+
+        Raises Overloaded.
+        """
         return self._room.enter(model, tokens.total, self._rate)
 
     @property

@@ -56,6 +56,11 @@ class Job:
     def over(self) -> bool:
         return self.future.done()
 
+    @property
+    def longest(self) -> int:
+        """Tokens of its next sequence, the longest of those that wait."""
+        return self.tokens.lengths[self.waiting[0]]
+
     def deliver(self, chunk: Chunk, began: float) -> None:
         if self.over:
             return
@@ -100,7 +105,11 @@ class Run:
         return [(part.job, index) for part in self.parts for index in part.indices]
 
     def perform(self) -> "Rows":
-        return self.handle.encoder.encode(self._batch)
+        rows = self.handle.encoder.encode(self._batch)
+        expected = (len(self.lengths), self.handle.encoder.facts.dimensions)
+        if rows.shape != expected:
+            raise ValueError(f"the encoder gave rows of shape {rows.shape}, not {expected}")
+        return rows
 
     def deliver(self, rows: "Rows", began: float) -> None:
         start = 0

@@ -1,6 +1,6 @@
 """What runs next, as a pure choice over token counts: costs, budgets, fair shares, halves."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from msgspec import Struct
@@ -42,6 +42,19 @@ def fill(requests: Sequence[Sequence[int]], limits: Limits, oldest: int = 0) -> 
     while turn and all(tray.take(i, limits.budget) for i in turn):
         turn = [i for i in turn if tray.left(i)]
     return tray.taken
+
+
+def reach(firsts: Iterable[int], budget: int) -> int:
+    """How many requests, from the front, one round of a batch could get to.
+
+    `firsts` are the lengths of their next sequences.
+    """
+    total = count = 0
+    for length in firsts:
+        total, count = total + length, count + 1
+        if total > budget:
+            break
+    return count
 
 
 class _Tray:

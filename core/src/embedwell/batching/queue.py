@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 from embedwell.batching.jobs import Job, Part, Run, parts_of
-from embedwell.batching.plan import Limits, fill
+from embedwell.batching.plan import Limits, fill, reach
 from embedwell.interfaces.encoders import Encoder, ModelHandle
 
 MAX_SEQUENCES = 4096  # of one request that a plan looks at; a batch never holds more
@@ -73,23 +73,34 @@ class Queue:
             jobs.clear()
             return None
         limits = self._limits(alive[0].handle)
-        oldest = min(range(len(alive)), key=lambda i: alive[i].enqueued)
-        counts = fill([_lengths(job, limits.budget) for job in alive], limits, oldest)
+        counts = _counts(alive, limits)
         parts = [
             Part(job, tuple(job.waiting.popleft() for _ in range(count)))
-            for job, count in zip(alive, counts, strict=True)
+            for job, count in counts.items()
             if count
         ]
-        served = [job for job, count in zip(alive, counts, strict=True) if count]
-        unserved = [job for job, count in zip(alive, counts, strict=True) if not count]
         jobs.clear()
-        jobs.extend(job for job in unserved + served if job.waiting)
+        jobs.extend(job for job in alive if not counts.get(job))
+        jobs.extend(part.job for part in parts if part.job.waiting)
         return Run(parts, limits)
 
     def clear(self) -> None:
         """Forget everything that waits."""
         self._models.clear()
         self._forced.clear()
+
+
+def _counts(alive: Sequence[Job], limits: Limits) -> dict[Job, int]:
+    """How many sequences each gives to the next batch; with thousands waiting, few are looked at."""
+    oldest = min(alive, key=_enqueued)
+    near = alive[: reach((job.longest for job in alive), limits.budget)]
+    asked = near if oldest in near else [*near, oldest]
+    lengths = [_lengths(job, limits.budget) for job in asked]
+    return dict(zip(asked, fill(lengths, limits, asked.index(oldest)), strict=True))
+
+
+def _enqueued(job: Job) -> float:
+    return job.enqueued
 
 
 def _lengths(job: Job, budget: int) -> list[int]:

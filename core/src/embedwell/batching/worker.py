@@ -115,31 +115,46 @@ class Worker:
             self._arm(max(left, 0.001), work)
             return
         self._disarm(work)
-        self._replace(following)
-        failure = Failure("timeout", f"no answer within {self._timeout:g} s")
+        failure = self._replace(following)
         self._done(work, Outcome(failure, lane.began, elapsed))
 
-    def _replace(self, following: Work | None) -> None:
+    def _replace(self, following: Work | None) -> Failure:
+        """What became of the work whose thread is lost."""
         self.lost += 1
-        if self._closed:
-            return
-        self._lane = self._start()
         if following is not None:
             self._disarm(following)
+        try:
+            if not self._closed:
+                self._lane = self._start()
+        except RuntimeError as error:  # no thread is to be had
+            log.critical("the device's thread cannot be replaced: %s", error)
+            failure = Failure("fatal", "its thread hangs, and the system gives no other")
+            if following is not None:
+                self._returned(following)
+                self._done(following, Outcome(failure, self._clock(), 0.0))
+            return failure
+        if following is not None:
             self.offer(following)
+        return Failure("timeout", f"no answer within {self._timeout:g} s")
 
     # In the device's thread from here on.
 
     def _main(self, lane: _Lane) -> None:
-        while (work := self._take(lane)) is not None:
-            result = _attempt(work)
-            with lane.changed:
-                given_up = lane.lost
-                seconds = self._clock() - lane.began
-                lane.running = None
-            outcome = None if given_up else Outcome(result, lane.began, seconds)
-            if not self._tell(work, outcome):
-                return
+        while self._run_one(lane):
+            pass
+
+    def _run_one(self, lane: _Lane) -> bool:
+        """Whether there may be more; what waits for it must hold nothing of the last one."""
+        work = self._take(lane)
+        if work is None:
+            return False
+        result = _attempt(work)
+        with lane.changed:
+            given_up = lane.lost
+            seconds = self._clock() - lane.began
+            lane.running = None
+        outcome = None if given_up else Outcome(result, lane.began, seconds)
+        return self._tell(work, outcome)
 
     def _take(self, lane: _Lane) -> Work | None:
         with lane.changed:

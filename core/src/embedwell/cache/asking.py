@@ -7,6 +7,7 @@ from collections.abc import Callable
 from embedwell.cache.books import Books
 from embedwell.cache.leaving import Leaving
 from embedwell.cache.loading import too_large
+from embedwell.cache.reasons import LET_GO, OTHERS, room_for, unused
 from embedwell.cache.resident import Resident
 from embedwell.cache.states import COMING, LOADED, State
 from embedwell.cache.waiting import next_up
@@ -110,7 +111,7 @@ class Asking:
                     state = self._books.state()
                 case Admit(evict=keys):
                     if victims := self._books.evictable(keys):
-                        self._leaving.evict(victims, f"room for {wanted.tag}")
+                        self._leaving.evict(victims, room_for(wanted.tag))
                         return untils  # who is drained for others stays so: they were not asked
                 case Wait(drain=drain, until=until):
                     draining.update(drain)
@@ -154,7 +155,7 @@ class Asking:
 
     def _review(self) -> list[float]:
         review = self._books.review()
-        self._leaving.evict(self._books.evictable(review.evict), "the strategy let it go")
+        self._leaving.evict(self._books.evictable(review.evict), LET_GO)
         loaded, coming = self._books.tags(LOADED), self._books.tags(COMING)
         for tag in self._wishes.due(review.load, loaded, coming, self._clock()):
             self._wish(tag)
@@ -162,7 +163,7 @@ class Asking:
 
     def _upkeep(self) -> list[float]:
         """What the cache sees to whatever the strategy: keep-alive, and memory of others."""
-        self._leaving.evict(self._books.surplus(), "other programs need the memory")
+        self._leaving.evict(self._books.surplus(), OTHERS)
         untils = self._expire()
         residents = self._books.residents.values()
         if any(r.admitted is not None for r in residents):
@@ -178,5 +179,5 @@ class Asking:
         idle = [r for r in self._books.residents.values() if r.evictable]
         due = {r.key: r.last_used + self._keep_alive for r in idle}
         old = [r for r in idle if due[r.key] <= self._clock()]
-        self._leaving.evict(old, f"not used for {self._keep_alive:g} seconds")
+        self._leaving.evict(old, unused(self._keep_alive))
         return [due[r.key] for r in idle if r not in old]

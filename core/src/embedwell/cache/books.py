@@ -1,5 +1,6 @@
 """What the cache knows of its memory, and the strategy's answers to it."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
 
@@ -43,6 +44,7 @@ class Books:
         self.residents: dict[str, Resident] = {}
         self.rates = Rates(half_life_of(strategy))
         self.leaking: dict[int, int] = {}  # bytes whose unload did not end, by its number
+        self.overdue: dict[asyncio.Future[None], int] = {}  # bytes of loads that were given up
         self._strategy = strategy
         self._memory = memory
         self._safety = safety
@@ -78,8 +80,12 @@ class Books:
         return frozenset(r.tag for r in self.residents.values() if r.state in states)
 
     def budget(self) -> int:
-        """Bytes that models may take, net of what others use, leaks and the safety margin."""
-        return ledger.budget(self._measured, self._others + self._lost, self._safety)
+        """Bytes that models may take, net of what others use, leaks and the safety margin.
+
+        What a load that was given up has taken already counts twice: rather that than too little.
+        """
+        gone = self._lost + sum(self.overdue.values())
+        return ledger.budget(self._measured, self._others + gone, self._safety)
 
     @property
     def _lost(self) -> int:
@@ -156,5 +162,5 @@ class Books:
         self._measure()
         needs = [r.need for r in self.residents.values() if r.state in HOLDING]
         total, free = self._measured.total, self._measured.free
-        reserved = ledger.reserved(needs) + self._lost
+        reserved = ledger.reserved(needs) + self._lost + sum(self.overdue.values())
         return MemoryInfo(total=total, used=total - free, free=free, reserved=reserved)

@@ -7,6 +7,7 @@ from typing import Any
 
 from embedwell.cache.books import Books
 from embedwell.cache.loading import Loader
+from embedwell.cache.reasons import CLEARED, RETIRED, Reason
 from embedwell.cache.resident import Resident
 from embedwell.cache.states import HOLDING, State
 from embedwell.interfaces.encoders import Encoder
@@ -18,8 +19,6 @@ log = logging.getLogger("embedwell.cache")
 UNLOAD_SECONDS = 30.0  # that an unload may take before others no longer wait for it
 RETIRED_SECONDS = 30.0  # in which requests that knew the model from before may still arrive
 MAX_RETIRED = 1000  # models that are remembered so
-RETIRED = "it was deleted or replaced"
-CLEARED = "the cache was cleared"
 
 
 class Leaving:
@@ -52,7 +51,7 @@ class Leaving:
         """Whether memory is on its way back: whoever wants it asks afterwards."""
         return bool(self._unloads)
 
-    def evict(self, residents: Iterable[Resident], reason: str) -> None:
+    def evict(self, residents: Iterable[Resident], reason: Reason) -> None:
         """Start to unload these; each must be idle."""
         for resident in residents:
             assert resident.idle, "nothing is evicted under a lease"
@@ -60,13 +59,13 @@ class Leaving:
                 resident.become(State.UNLOADING)
                 self._own(self._unloads, self._unload(resident, reason))
 
-    async def make_room(self, victims: Iterable[Resident], reason: str) -> None:
+    async def make_room(self, victims: Iterable[Resident], reason: Reason) -> None:
         """Evict these and wait until they, and any others that were leaving, are gone."""
         self.evict(victims, reason)
         if self._unloads:
             await asyncio.wait(self._unloads)
 
-    def dismiss(self, residents: Iterable[Resident], reason: str) -> None:
+    def dismiss(self, residents: Iterable[Resident], reason: Reason) -> None:
         """Idle ones go now, leased ones after their leases and without new ones.
 
         One that is loading goes as soon as nobody holds it.
@@ -109,13 +108,13 @@ class Leaving:
             self._retired.pop(key, None)
         for resident in self._books.residents.values():
             if resident.snapshot.key in keys and resident.leaving == RETIRED:
-                resident.leaving, resident.dismissed = "", False
+                resident.leaving, resident.dismissed = None, False
         self._changed()
 
     def begins(self, resident: Resident) -> None:
         """A life begins: a retired model's ends by itself, whoever shares it meanwhile."""
         retired = self._retired.get(resident.snapshot.key, 0.0) > self._clock()
-        resident.leaving, resident.dismissed = RETIRED if retired else "", False
+        resident.leaving, resident.dismissed = RETIRED if retired else None, False
 
     async def clear(self, residents: Sequence[Resident]) -> tuple[list[Resident], list[Resident]]:
         """Dismiss these and wait for those that go now: they, and those that go later."""
@@ -141,7 +140,7 @@ class Leaving:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _unload(self, resident: Resident, reason: str) -> None:
+    async def _unload(self, resident: Resident, reason: Reason) -> None:
         encoder, resident.encoder = resident.encoder, None
         assert encoder is not None
         await self.close(encoder, resident.tag)
@@ -154,7 +153,8 @@ class Leaving:
                 model=resident.tag,
                 key=resident.key,
                 bytes=resident.need.weights,
-                reason=reason,
+                cause=reason.cause,
+                reason=reason.text,
             )
         )
         if resident.awaited:  # asked for while it was leaving

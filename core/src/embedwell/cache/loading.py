@@ -1,5 +1,6 @@
 """One load, from its estimate to a loaded encoder or a reason why not."""
 
+import asyncio
 import logging
 from typing import Protocol
 
@@ -13,12 +14,22 @@ log = logging.getLogger("embedwell.cache")
 BACK_OFF = (1.0, 60.0)  # seconds after the first failure, and at most
 
 
+class Overdue(Exception):
+    """A load was given up after so many seconds; once `ended` is done it holds nothing any more."""
+
+    def __init__(self, seconds: float, ended: "asyncio.Future[None]") -> None:
+        super().__init__(f"not loaded within {seconds:g} seconds")
+        self.seconds = seconds
+        self.ended = ended
+
+
 class Loader(Protocol):
     """Does the blocking work in threads of its own."""
 
     async def estimate(self, snapshot: Snapshot) -> Estimate: ...
 
-    async def load(self, snapshot: Snapshot) -> Encoder: ...
+    async def load(self, snapshot: Snapshot) -> Encoder:
+        """Raises Overdue, or why it failed."""
 
     async def unload(self, encoder: Encoder) -> None: ...
 

@@ -10,6 +10,7 @@ from embedwell.cache.leaving import Leaving
 from embedwell.cache.loading import Loader
 from embedwell.cache.naming import named
 from embedwell.cache.owner import Owner
+from embedwell.cache.reasons import SHORT, Reason
 from embedwell.cache.resident import Lease, Resident
 from embedwell.cache.states import State
 from embedwell.cache.tally import Tally
@@ -125,7 +126,7 @@ class ModelCache:
     async def reclaim(self) -> None:
         """Evict every idle model and wait until they are gone."""
         victims = self._books.evictable(self._books.residents)
-        await self._leaving.make_room(victims, "memory is short")
+        await self._leaving.make_room(victims, SHORT)
 
     def poke(self) -> None:
         """Ask the strategy anew, once for all that changed in this turn of the loop."""
@@ -229,7 +230,7 @@ class ModelCache:
         finally:
             resident.admitted = None
 
-    async def make_room(self, victims: Sequence[Resident], reason: str) -> None:
+    async def make_room(self, victims: Sequence[Resident], reason: Reason) -> None:
         """Evict these and wait until they are gone."""
         await self._leaving.make_room(victims, reason)
 

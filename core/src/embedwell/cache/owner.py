@@ -3,14 +3,16 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Protocol
 
 from embedwell.cache import ledger
 from embedwell.cache.books import Books
-from embedwell.cache.loading import Loader, back_off, explain
+from embedwell.cache.loading import Loader, Overdue, back_off, explain
+from embedwell.cache.reasons import Reason, room_for
 from embedwell.cache.resident import Resident
 from embedwell.cache.states import State
-from embedwell.errors import Draining, EmbedwellError, OutOfMemory, bare
+from embedwell.errors import Draining, EmbedwellError, Loading, OutOfMemory, bare
 from embedwell.interfaces.caches import Admit, Need
 from embedwell.interfaces.encoders import DeviceOutOfMemory, Encoder
 from embedwell.interfaces.events import Event, LoadFailed, ModelLoaded
@@ -24,7 +26,7 @@ class Room(Protocol):
     async def admission(self, resident: Resident) -> None:
         """Returns once memory is reserved; raises OutOfMemory."""
 
-    async def make_room(self, victims: Sequence[Resident], reason: str) -> None:
+    async def make_room(self, victims: Sequence[Resident], reason: Reason) -> None:
         """Evict these and wait until they are gone."""
 
     async def reclaim(self) -> None:
@@ -71,6 +73,8 @@ class Owner:
             self._commit(encoder)
         except asyncio.CancelledError:
             self._forget(Draining("The load was given up", retry_after=1))
+        except Overdue as late:
+            self._give_up(late)
         except GeneratorExit:
             raise
         except BaseException as error:  # SystemExit would end the loop, a panic leave who waits
@@ -95,7 +99,7 @@ class Owner:
             return
         try:
             while self._books.state(without=resident).free_with(resident.need) < 0:
-                await self._room.make_room(self._payment(), f"room for {resident.tag}")
+                await self._room.make_room(self._payment(), room_for(resident.tag))
         except BaseException:
             await self._room.unload(encoder, resident.tag)
             raise
@@ -154,6 +158,19 @@ class Owner:
                 message=error.message,
             )
         )
+
+    def _give_up(self, late: Overdue) -> None:
+        """Until its thread returns it is charged for, and not tried again."""
+        resident = self._resident
+        message = f"Model loading failed: {resident.tag} was not there within {late.seconds:g} s"
+        self._fail(Loading(message, retry_after=60))
+        resident.until = inf
+        self._books.overdue[late.ended] = resident.need.weights + resident.need.peak
+        late.ended.add_done_callback(self._returned)
+
+    def _returned(self, ended: "asyncio.Future[None]") -> None:
+        del self._books.overdue[ended]
+        self._resident.until = self._clock()
 
     def _forget(self, error: EmbedwellError) -> None:
         if self._books.residents.get(self._resident.key) is self._resident:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Literal
 
+from embedwell.cache.reasons import Reason
 from embedwell.cache.states import LOADED, State, step
 from embedwell.errors import EmbedwellError, bare
 from embedwell.interfaces.caches import Entry, Need, Wanted
@@ -16,7 +17,7 @@ IDLE = frozenset({State.READY, State.DRAINING})
 class Resident:
     """Mutable, on the loop only; the cache alone changes it.
 
-    `leaving` is why it goes when its last lease ends, empty where it stays. Once `dismissed` it
+    `leaving` is why it goes when its last lease ends, None where it stays. Once `dismissed` it
     serves who waits for it, and takes no new leases. `requests` are those that it served since it
     was loaded. `snapshot` is as the newest request brought it: content may move.
     """
@@ -26,7 +27,7 @@ class Resident:
         self.snapshot = snapshot
         self.pinned = pinned
         self.state = State.ABSENT
-        self.leaving = ""
+        self.leaving: Reason | None = None
         self.dismissed = False
         self.need = Need(0, 0)
         self.encoder: Encoder | None = None

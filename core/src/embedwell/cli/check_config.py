@@ -8,7 +8,7 @@ from embedwell.cli.setup import config_path, prepare
 
 def run(arguments: argparse.Namespace) -> int:
     """Says that all is well; what is not is raised, all of it at once."""
-    config, plugins = prepare(arguments)
+    config, plugins = prepare(arguments, serving=True)
     from embedwell.engine import backends
 
     backends.create(config.engine.device, config.engine.dtype, config.engine.threads)

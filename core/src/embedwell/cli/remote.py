@@ -95,9 +95,16 @@ def _configured(arguments: argparse.Namespace) -> str:
     config, reasons = survey(config_path(arguments.config), os.environ, {})
     if reasons:
         raise ConfigurationError(reasons)
-    if not config.server.port:
+    settings = config.server
+    if settings.unix_socket:
+        raise RemoteError("server.unix_socket is set, and this asks by URL: say --url")
+    if not settings.port:
         raise RemoteError("server.port is 0, any free port: say --url http://HOST:PORT")
-    return f"http://127.0.0.1:{config.server.port}"
+    if settings.tls_certificate:
+        raise RemoteError(
+            "server.tls_certificate is set: say --url https://NAME:PORT, with the name that it has"
+        )
+    return f"http://127.0.0.1:{settings.port}"
 
 
 def _headers(key: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from embedwell.cli.setup import prepare
 
 def run(arguments: argparse.Namespace) -> int:
     """Serves until it is told to stop; the process ends here, whatever threads still run."""
-    config, plugins = prepare(arguments)
+    config, plugins = prepare(arguments, serving=True)
     from embedwell.serve import run as serve
 
     code = serve(config, plugins)

@@ -2,9 +2,11 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from embedwell import exposure
 from embedwell.config.load import survey
 from embedwell.config.schema import Config
 from embedwell.errors import ConfigurationError
@@ -12,26 +14,37 @@ from embedwell.errors import ConfigurationError
 if TYPE_CHECKING:
     from embedwell.loader import Plugins
 
+T = TypeVar("T")
 
-def prepare(arguments: argparse.Namespace) -> tuple[Config, "Plugins"]:
-    """Raises ConfigurationError or PluginError; nothing is bound or loaded."""
+
+def prepare(arguments: argparse.Namespace, *, serving: bool = False) -> tuple[Config, "Plugins"]:
+    """With `serving` what only a server needs is checked, too; nothing is bound or loaded.
+
+    Raises ConfigurationError with every reason, or PluginError.
+    """
     from embedwell.loader import load as load_plugins
     from embedwell.models.aliases import settle
+    from embedwell.transport import tls
 
     path = config_path(arguments.config)
     config, reasons = survey(path, os.environ, overrides(arguments))
-    plugins: Plugins | None = None
-    try:
-        settle(config)
-    except ConfigurationError as error:
-        reasons += error.reasons
-    try:
-        plugins = load_plugins(config)
-    except ConfigurationError as error:
-        reasons += error.reasons
+    _try(lambda: settle(config), reasons)
+    plugins = _try(lambda: load_plugins(config), reasons)
+    if serving and plugins:
+        guarded = any(exposure.may_guard(item.spec.build) for item in plugins.plugins)
+        _try(lambda: exposure.check(config.server, guarded=guarded), reasons)
+        _try(lambda: tls.context(config.server), reasons)
     if reasons or plugins is None:
         raise ConfigurationError(reasons)
     return config, plugins
+
+
+def _try(check: Callable[[], T], reasons: list[str]) -> T | None:
+    try:
+        return check()
+    except ConfigurationError as error:
+        reasons += error.reasons
+        return None
 
 
 def config_path(given: str | None) -> Path | None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from embedwell.config.schema import Batching, Cache, Config, Engine, Server, Sources, Store
+from embedwell.config.server import faults
 from embedwell.config.tables import EnvText, convert_table, unknown
 from embedwell.errors import ConfigurationError
 
@@ -131,6 +132,7 @@ def _convert(tree: dict[str, Any], reasons: list[str]) -> Config:
         plugins = {}
     config = Config(**built, aliases=_aliases(tree.get("aliases", {}), reasons), plugins=plugins)
     _check_timeouts(config, reasons)
+    reasons += faults(config.server)
     return config
 
 

@@ -13,6 +13,8 @@ Device = Annotated[
 Table = dict[str, Any]
 Tag = Annotated[str, Meta(min_length=1, max_length=420)]
 Tags = Annotated[tuple[Tag, ...], Meta(max_length=1_000)]
+Name = Annotated[str, Meta(min_length=1, max_length=260)]
+Names = Annotated[tuple[Name, ...], Meta(max_length=1_000)]
 Duration = Annotated[
     str,
     Meta(
@@ -28,6 +30,14 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True):
     host: Annotated[str, Meta(min_length=1, max_length=255)] = "127.0.0.1"
     port: Port = 8000
     data_dir: Annotated[str, Meta(min_length=1)] = "data"
+    allowed_hosts: Names = ()
+    allowed_origins: Names = ()
+    allow_unauthenticated: bool = False
+    root_path: Annotated[str, Meta(max_length=1_000)] = ""
+    trusted_proxies: Names = ()
+    tls_certificate: str = ""
+    tls_key: str = ""
+    unix_socket: str = ""
     max_body_mb: Annotated[float, Meta(gt=0, le=1024)] = 16
     body_timeout: Seconds = 30
     request_timeout: Seconds = 120
@@ -59,6 +69,7 @@ class Cache(Struct, frozen=True, forbid_unknown_fields=True):
     strategy: Annotated[str, Meta(min_length=1, max_length=100)] = "fixed_size"
     safety_margin_gb: Annotated[float, Meta(ge=0, le=100_000)] = 1.0
     keep_alive: Duration = "forever"
+    load_deadline_seconds: Seconds = 600
     pinned: Tags = ()
     tables: dict[str, Table] = {}
 

@@ -7,13 +7,19 @@ from embedwell.errors import ConfigurationError
 from embedwell.interfaces.encoders import Backend
 
 LIBRARIES = ("torch", "transformers", "safetensors")
-# oneDNN keeps the code of each product by its exact shape, and texts hardly ever make the same
-# shape again: 1,024 of them, as it comes, took a gigabyte. One batch has about 50.
-PRODUCTS_KEPT = 64
-PRODUCT_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
-# Threads that spin between products take the processors from the event loop and from other
-# programs, each of which then keeps a product's other threads spinning.
-ENVIRONMENT = {**dict.fromkeys(PRODUCT_CACHES, str(PRODUCTS_KEPT)), "OMP_WAIT_POLICY": "PASSIVE"}
+# oneDNN keeps the code of each product by its exact shape. Ours come in few; models that run
+# padded make new ones all the time, of which 1,024 took a gigabyte.
+PRODUCTS_KEPT = "512"
+# Threads that spin between products for longer take the processors from the event loop and from
+# other programs, each of which then keeps a product's other threads spinning; waking threads that
+# do not spin at all takes longer than most products.
+SPINS = "10000"  # a quarter to half a millisecond
+ENVIRONMENT = {
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": PRODUCTS_KEPT,
+    "LRU_CACHE_CAPACITY": PRODUCTS_KEPT,
+    "GOMP_SPINCOUNT": SPINS,
+}
+WAITING = "OMP_WAIT_POLICY"  # an operator's word on spinning, which the number would overrule
 
 
 def create(device: str, dtype: str, threads: int) -> Backend:
@@ -26,7 +32,8 @@ def create(device: str, dtype: str, threads: int) -> Backend:
     if reasons:
         raise ConfigurationError(reasons)
     for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+        if name != "GOMP_SPINCOUNT" or WAITING not in os.environ:
+            os.environ.setdefault(name, value)
     from embedwell.engine.cpu.backend import CpuBackend
     from embedwell.engine.cpu.threads import available
 

@@ -7,8 +7,10 @@ the value, and padded places are all zero, so that one product gives both the we
 divisor.
 """
 
+import logging
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,7 @@ from torch import Tensor
 
 from embedwell.engine.packing import Run
 
+log = logging.getLogger(__name__)
 SAFE = 60.0  # scores whose exponentials, and sums of them, float32 and bfloat16 can both hold
 LARGEST = 1 << 20  # scores of one product: they stay in the processor's cache
 LONGEST = 1024  # tokens of a text: with more, keeping all scores gains nothing and takes memory
@@ -111,34 +114,69 @@ def attend(layout: Layout, scale: float, query: Tensor, key: Tensor, value: Tens
 
     Every text attends to itself, in both directions.
     """
-    width = query.shape[-1]
-    queries = query.reshape(-1, width).index_select(0, layout.queries)
-    keys = key.reshape(-1, width).index_select(0, layout.keys)
-    values = _counted(value).index_select(0, layout.values)
-    summed = values.new_empty(len(queries), values.shape[-1])
-    for start, blocks, length in layout.rectangles:
-        rows = slice(start, start + blocks * length)
-        q, k, v, out = (
-            part[rows].view(blocks, length, -1) for part in (queries, keys, values, summed)
-        )
-        torch.bmm(_weights(q, k, scale), v, out=out)
-    found = summed.index_select(0, layout.back)
-    return (found[:, : value.shape[-1]] / found[:, value.shape[-1] :]).view(
-        -1, query.shape[1], value.shape[-1]
+    found = program()(
+        layout.rectangles,
+        scale,
+        (
+            query.reshape(-1, query.shape[-1]).index_select(0, layout.queries),
+            key.reshape(-1, key.shape[-1]).index_select(0, layout.keys),
+            _counted(value).index_select(0, layout.values),
+        ),
+        layout.back,
     )
+    return found.view(-1, query.shape[1], value.shape[-1])
 
 
-def _weights(query: Tensor, key: Tensor, scale: float) -> Tensor:
+@cache
+def program() -> Callable[..., Tensor]:
+    """The products, run by torch without Python, whose lock the parts of a batch wait for.
+
+    Where torch does not translate them (it no longer does for Python 3.14) it is Python itself.
+    """
+    try:
+        translated: Callable[..., Tensor] = torch.jit.script(_attended)
+    except Exception as error:
+        log.info("attention runs in Python (%s)", type(error).__name__)
+        return _attended
+    return translated
+
+
+def _attended(
+    rectangles: list[tuple[int, int, int]],
+    scale: float,
+    gathered: tuple[Tensor, Tensor, Tensor],
+    back: Tensor,
+) -> Tensor:
+    queries, keys, values = gathered
+    width = values.shape[-1] - 1
+    summed = values.new_empty([len(queries), width + 1])
+    for start, blocks, length in rectangles:
+        end = start + blocks * length
+        weights = _weights(
+            queries[start:end].view(blocks, length, -1),
+            keys[start:end].view(blocks, length, -1),
+            scale,
+        )
+        torch.bmm(
+            weights,
+            values[start:end].view(blocks, length, -1),
+            out=summed[start:end].view(blocks, length, -1),
+        )
+    found = summed.index_select(0, back)
+    return found[:, :width] / found[:, width:]
+
+
+def _weights(query: Tensor, key: Tensor, scale: float, safe: float = SAFE) -> Tensor:
     """Neither normalised nor zero in padded places: the product that follows sees to both.
 
     Without subtracting each row's largest score, which costs more than all the rest, unless the
     scores are so far from 0 that it is needed: then they are made anew, with all their digits.
     """
-    scores = torch.baddbmm(query.new_zeros(()), query, key.transpose(1, 2), beta=0, alpha=scale)
+    scores = torch.baddbmm(query.new_zeros([]), query, key.transpose(1, 2), beta=0, alpha=scale)
     least, most = scores.aminmax()
-    if float(least) > -SAFE and float(most) < SAFE:
+    if float(least) > -safe and float(most) < safe:
         return scores.exp_()
-    scores = query.float() @ key.float().transpose(1, 2) * scale
+    scores = torch.matmul(query.float(), key.float().transpose(1, 2)) * scale
     return torch.softmax(scores, -1).to(query.dtype)
 
 

@@ -41,5 +41,9 @@ def has_body(scope: Scope) -> bool:
     lengths = values(scope, b"content-length")
     if lengths:
         return any(length.strip(b"0") for length in lengths)
-    framed = scope.get("http_version", "1.1").startswith("1")
-    return bool(values(scope, b"transfer-encoding")) or not framed
+    return bool(values(scope, b"transfer-encoding")) or not is_http1(scope)
+
+
+def is_http1(scope: Scope) -> bool:
+    """Whether headers say where a message ends, whatever version the request line claims."""
+    return scope.get("http_version", "1.1") not in ("2", "3")

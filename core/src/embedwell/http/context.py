@@ -35,7 +35,7 @@ class Exchange(Struct, kw_only=True):
 
     `started` is on the server's clock. `status` is 0 until an answer began. `gone` says that the
     client has left, `problem` what it was told instead of an answer, `v1` whether the path is
-    below `/v1`.
+    below `/v1`. Until it is answered `model` is what the client sent, whatever that is.
     """
 
     request_id: str
@@ -47,6 +47,8 @@ class Exchange(Struct, kw_only=True):
     caller: Caller | None = None
     status: int = 0
     model: str = ""
+    inputs: int = 0
+    tokens: int = 0
     problem: str = ""
     gone: bool = False
 

@@ -31,7 +31,12 @@ class Counted(Protocol):
 
 
 class Core(Protocol):
-    """The running server as its routes and middleware see it; loop only."""
+    """The running server as its routes and middleware see it; loop only.
+
+    `in_flight` counts the HTTP requests under way: whoever receives them sets it.
+    """
+
+    in_flight: Callable[[], int]
 
     @property
     def server(self) -> Server: ...

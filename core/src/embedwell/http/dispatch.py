@@ -17,6 +17,7 @@ from embedwell.http.context import exchange, matched
 from embedwell.http.decode import decode, has_required
 from embedwell.http.middleware.admission import body_limit
 from embedwell.http.middleware.drain import Traffic
+from embedwell.http.table import TAG
 from embedwell.interfaces.routes import Reply, Request, Route
 
 MAX_FIELDS = 100
@@ -56,6 +57,7 @@ class Dispatcher:
         limit = deadline.limit(scope, self._longest(match.route))
         query = parse_query(scope["query_string"])
         content = await self._body(scope, client)
+        state.model = _asked_for(content, match.args)
         request = Request(
             head=state.head,
             args=match.args,
@@ -66,7 +68,8 @@ class Dispatcher:
             caller=state.caller,
         )
         reply = await _in_time(match.route, request, limit)
-        state.model = reply.model
+        state.model = reply.model or state.model
+        state.inputs, state.tokens = reply.inputs, reply.tokens
         return reply
 
     def _longest(self, route: Route) -> float:
@@ -86,6 +89,12 @@ class Dispatcher:
             return self._empty[route.body]
         body.check_type(scope)
         return decode(self._decoders[route.body], await body.read(client, limit, timeout))
+
+
+def _asked_for(body: Any, args: Mapping[str, str]) -> str:
+    """The model that a request names, in its path or its body, as it was sent."""
+    named = args.get(TAG) or getattr(body, "model", "")
+    return named if isinstance(named, str) else ""
 
 
 async def _in_time(route: Route, request: Request, limit: float) -> Reply:

@@ -5,6 +5,7 @@ import asyncio
 from embedwell.http.asgi import Scope, Send
 from embedwell.http.client import Client
 from embedwell.http.context import Match
+from embedwell.http.middleware.root_path import mounted
 
 
 class Exited(Exception):
@@ -28,6 +29,6 @@ async def run_mount(match: Match, scope: Scope, client: Client, send: Send) -> N
 async def _contained(match: Match, scope: Scope, client: Client, send: Send) -> None:
     assert match.app is not None
     try:
-        await match.app({**scope, "root_path": match.pattern}, client.forward, send)
+        await match.app(mounted(scope, match.pattern), client.forward, send)
     except (SystemExit, KeyboardInterrupt) as error:
         raise Exited(match.pattern) from error

@@ -18,6 +18,7 @@ SUMMARY = (
     "An OpenAI-compatible embeddings server for many models. "
     "Every error has the same body; a field that is null counts as absent."
 )
+KEYS = {"key": {"type": "http", "scheme": "bearer"}}
 GROUPS: Mapping[Access, str] = {
     "embed": "Vectors and the models that make them",
     "manage": "Which models there are, and which of them are loaded",
@@ -26,13 +27,18 @@ GROUPS: Mapping[Access, str] = {
 }
 
 
-def document(routes: Sequence[Route], version: str, max_inputs: int) -> bytes:
-    """The document as JSON; raises TypeError for a Struct that JSON Schema cannot express."""
+def document(
+    routes: Sequence[Route], version: str, max_inputs: int, *, guarded: bool = False
+) -> bytes:
+    """The document as JSON; raises TypeError for a Struct that JSON Schema cannot express.
+
+    `guarded` says that some plugin asks for keys.
+    """
     known = schemas(routes, max_inputs)
     paths: dict[str, Json] = {}
     for route in routes:
         path = paths.setdefault(VARIABLE.sub(r"{\1}", route.path), {})
-        path[route.method.lower()] = _operation(route, known.of)
+        path[route.method.lower()] = _operation(route, known.of) | _security(route, guarded)
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -43,7 +49,8 @@ def document(routes: Sequence[Route], version: str, max_inputs: int) -> bytes:
                 "schemas": known.components,
                 "headers": headers(),
                 "examples": examples(),
-            },
+            }
+            | ({"securitySchemes": KEYS} if guarded else {}),
         }
     )
 
@@ -73,6 +80,12 @@ def _operation(route: Route, known: Mapping[Any, Json]) -> Json:
         content = dict.fromkeys(route.accepts, schema)
         operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _security(route: Route, guarded: bool) -> Json:
+    """Which scope a key needs, by OpenAPI 3.1 the role."""
+    asks = guarded and route.access != "public"
+    return {"security": [{"key": [route.access]}]} if asks else {}
 
 
 def _identifier(route: Route) -> str:

@@ -14,6 +14,7 @@ from embedwell.http.context import Match, exchange, matched
 from embedwell.http.direct import SEND_SECONDS, is_direct, run_direct
 from embedwell.http.dispatch import Dispatcher
 from embedwell.http.middleware.errors import report, was_cancelled
+from embedwell.http.middleware.root_path import mounted
 from embedwell.http.mounts import run_mount
 from embedwell.http.table import TAG, VARIABLE
 from embedwell.interfaces.routes import Reply, Route
@@ -46,7 +47,7 @@ def endpoint(
         elif match.app is not None and scope["type"] == "http":
             await run_mount(match, scope, Client(receive, has_body(scope)), send)
         elif match.app is not None:
-            await match.app({**scope, "root_path": match.pattern}, receive, send)
+            await match.app(mounted(scope, match.pattern), receive, send)
 
     return run
 

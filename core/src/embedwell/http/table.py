@@ -13,6 +13,7 @@ from embedwell.interfaces.routes import Mount, Route
 
 VARIABLE = re.compile(r"<([a-z][a-z0-9_]*)>")
 TAG = "tag"
+EVERY = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
 class Pattern(Struct, frozen=True):
@@ -106,6 +107,16 @@ class RouteTable:
         """As `find`, among mounts only: what a WebSocket may reach."""
         given = segments(raw)
         return self._mounted(given) or _refuse("GET", given, set())
+
+    def methods(self, raw: bytes) -> set[str]:
+        """Those that a path has, a Mount's all; raises NotFound, BadRequest."""
+        given = segments(raw)
+        found = {m for pattern, _ in self._matching(given) for m in self._routes[pattern]}
+        if not found and self._mounted(given):
+            return set(EVERY)
+        if not found:
+            _refuse("OPTIONS", given, found)
+        return found | {"HEAD"} if "GET" in found else found
 
     def _matching(self, given: Sequence[str]) -> Iterator[tuple[Pattern, Mapping[str, str]]]:
         exact = self._exact.get(tuple(given))

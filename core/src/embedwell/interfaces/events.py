@@ -1,6 +1,10 @@
 """What happened, for observers: frozen, with durations in seconds; `at` is the app's clock."""
 
+from typing import Literal
+
 from msgspec import Struct
+
+Cause = Literal["room", "memory", "others", "keep_alive", "strategy", "cleared", "replaced"]
 
 
 class Event(Struct, frozen=True, kw_only=True, tag=True):
@@ -10,7 +14,11 @@ class Event(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class RequestFinished(Event, frozen=True, kw_only=True, tag=True):
-    """One HTTP request was answered; `model` is empty where none was asked for."""
+    """One HTTP request was answered.
+
+    `model` is the canonical name of what served it, else what the client sent, cut and printable;
+    empty where none was asked for. `inputs` and `tokens` are those of the answer.
+    """
 
     request_id: str
     method: str
@@ -19,6 +27,8 @@ class RequestFinished(Event, frozen=True, kw_only=True, tag=True):
     seconds: float
     model: str = ""
     caller: str | None = None
+    inputs: int = 0
+    tokens: int = 0
 
 
 class Embedded(Event, frozen=True, kw_only=True, tag=True):
@@ -70,9 +80,12 @@ class LoadFailed(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ModelEvicted(Event, frozen=True, kw_only=True, tag=True):
+    """A model left; `cause` is one of a few, `reason` says it to people."""
+
     model: str
     key: str
     bytes: int
+    cause: Cause
     reason: str
 
 

@@ -38,6 +38,14 @@ class Plugin:
         self.config = config
         self.services = services
 
+    @property
+    def guards(self) -> bool:
+        """Whether `guard` is to be asked: one that overrides it may still have nothing to ask for.
+
+        Only a plugin that says so keeps strangers out of a server that others can reach.
+        """
+        return type(self).guard is not Plugin.guard
+
     def routes(self) -> "Sequence[Route | Mount]":
         """Routes and mounts of the plugin's own."""
         return ()

@@ -34,7 +34,9 @@ class Reply(Struct, frozen=True, kw_only=True):
     status: int = 200
     content_type: str = "application/json"
     headers: Mapping[str, str] = {}
-    model: str = ""  # for the log and RequestFinished
+    model: str = ""  # this and what follows are for the log and RequestFinished
+    inputs: int = 0
+    tokens: int = 0
 
 
 Handler = Callable[[Request], Awaitable[Reply]]

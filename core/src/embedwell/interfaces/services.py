@@ -1,15 +1,16 @@
 """What the server lends to plugins; the built-in ones use nothing else."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from msgspec import Struct
 
 from embedwell.interfaces.embedding import Embedder
 from embedwell.interfaces.events import Event
 from embedwell.interfaces.models import ModelKey, ModelRef, Snapshot
+from embedwell.interfaces.status import Readiness, Status
 from embedwell.interfaces.store import Store
 from embedwell.interfaces.tasks import Tasks
 
@@ -67,8 +68,12 @@ class BaseServices(Struct, frozen=True, kw_only=True):
 
 
 class Services(BaseServices, frozen=True, kw_only=True):
-    """For plugins: the request path and what the server knows of itself too."""
+    """For plugins: the request path and what the server knows of itself too.
+
+    `ready` may take two seconds, where only the device itself can tell.
+    """
 
     embedder: Embedder
     registry: Registry
-    status: Callable[[], Mapping[str, Any]]
+    status: Callable[[], Status]
+    ready: Callable[[], Awaitable[Readiness]]

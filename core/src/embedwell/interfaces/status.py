@@ -154,3 +154,24 @@ class Warming(Struct, frozen=True, kw_only=True):
 
     model: str
     status: WarmingStatus
+
+
+class QueueInfo(Struct, frozen=True, kw_only=True):
+    """What was accepted and is not answered yet, waiting or in a forward pass.
+
+    `tokens` count from tokenising on, the rest once the model is loaded.
+    """
+
+    tokens: int
+    inputs: int
+    requests: int
+    oldest_seconds: float
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """What a plugin may ask at any time; `requests` are all HTTP requests under way."""
+
+    info: Info
+    cache: CacheStatus
+    queue: QueueInfo
+    requests: int

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from embedwell.errors import Conflict, EmbedwellError, TaskNotFound
+from embedwell.errors import Conflict, Draining, EmbedwellError, TaskNotFound
 from embedwell.interfaces.events import Event, TaskFinished
 from embedwell.interfaces.models import Progress
 from embedwell.interfaces.tasks import Task
@@ -61,10 +61,13 @@ class TaskRunner:
     async def result(self, id: str) -> Any:
         """As `Tasks.result`; raises TaskNotFound for a task that was cancelled.
 
-        Of an earlier run's task only a failure is still known, not what it returned.
+        Draining where it was so because the server stops. Of an earlier run's task only a failure
+        is still known, not what it returned.
         """
         record = self._record(id)
         await record.ended.wait()
+        if self._closing and record.status == "cancelled":
+            raise Draining("The server is stopping", retry_after=1)
         return record.result()
 
     def get(self, id: str) -> Task:

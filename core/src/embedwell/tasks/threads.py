@@ -18,8 +18,14 @@ class BoundedThreads:
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What it returns or raises; when cancelled, a call that has begun ends by itself."""
+        return await self.begin(function, *args, **kwargs)
+
+    def begin(
+        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> "asyncio.Future[T]":
+        """As `run`, for one who may not wait for its end; on the loop."""
         call = partial(_called, partial(function, *args, **kwargs))
-        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        return asyncio.get_running_loop().run_in_executor(self._executor, call)
 
 
 def _called(call: Callable[[], T]) -> T:

@@ -21,9 +21,11 @@ from embedwell.interfaces.encoders import (
 from embedwell.interfaces.models import Manifest
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from embedwell.interfaces.encoders import Rows
 
-Fault = Callable[[], None]
+Fault = Callable[[], float | None]
 
 
 class FakeMemory:
@@ -41,8 +43,8 @@ class FakeMemory:
 class FakeEncoder:
     """A row depends on its own ids alone.
 
-    `faults` maps a token id to what happens when a batch has it: raise, block, or count.
-    A batch of more than `capacity` tokens is out of memory. `batches` keeps what was run.
+    `faults` maps a token id to what happens when a batch has it: raise, block, or count; a number
+    that it returns fills the row, NaN for one. A batch of more than `capacity` tokens is out of memory. `batches` keeps what was run.
     """
 
     def __init__(
@@ -75,11 +77,15 @@ class FakeEncoder:
         if self.capacity is not None and sum(batch.lengths) > self.capacity:
             raise DeviceOutOfMemory(f"{sum(batch.lengths)} tokens")
         ids = np.frombuffer(batch.ids, "<i4")
+        return np.stack([self._row(piece) for piece in np.split(ids, np.cumsum(batch.lengths)[:-1])])
+
+    def _row(self, ids: "NDArray[np.int32]") -> "Rows":
+        row = vector(ids.tobytes(), self.facts.dimensions)
         for token in ids.tolist():
-            if token in self.faults:
-                self.faults[token]()
-        pieces = np.split(ids, np.cumsum(batch.lengths)[:-1])
-        return np.stack([vector(piece.tobytes(), self.facts.dimensions) for piece in pieces])
+            filling = self.faults[token]() if token in self.faults else None
+            if filling is not None:
+                row[:] = filling
+        return row
 
     def close(self) -> None:
         self.closed = True
@@ -93,7 +99,10 @@ def vector(ids: bytes, dimensions: int) -> "Rows":
 
 
 class FakeBackend:
-    """Loads any manifest; `gate` holds loads back, the next ones raise `failures`."""
+    """Loads any manifest; `gate` holds loads back, the next ones raise `failures`.
+
+    `load_faults` has what happens when the model in a folder of this name is loaded.
+    """
 
     def __init__(
         self,
@@ -111,6 +120,7 @@ class FakeBackend:
         self.gate.set()
         self.loading = threading.Event()
         self.failures: list[BaseException] = []
+        self.load_faults: dict[str, Callable[[], object]] = {}
         self.loads: list[str] = []
         self.trials: list[Trial] = []
         self.encoders: list[FakeEncoder] = []
@@ -131,6 +141,8 @@ class FakeBackend:
         self.trials.append(trial)
         self.loading.set()
         self.gate.wait()
+        if path.name in self.load_faults:
+            self.load_faults[path.name]()
         if self.failures:
             raise self.failures.pop(0)
         need = self.estimate(manifest)

@@ -2,11 +2,10 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-import hypercorn
-import hypercorn.asyncio
 
 from embedwell.app import App, create_app
 from embedwell.config.schema import Config
@@ -14,6 +13,7 @@ from embedwell.interfaces.encoders import Backend
 from embedwell.interfaces.events import Event
 from embedwell.loader import load
 from embedwell.runtime import Runtime
+from embedwell.transport.server import serve
 
 
 class RunningServer:
@@ -29,10 +29,15 @@ class RunningServer:
 
 @asynccontextmanager
 async def running_server(
-    config: Config, *, modules: Sequence[object] = (), backend: Backend | None = None
+    config: Config,
+    *,
+    modules: Sequence[object] = (),
+    backend: Backend | None = None,
+    wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[RunningServer]:
     """Installed plugins and `modules`, behind Hypercorn; warm when the block is entered."""
-    runtime = Runtime(config, plugins=load(config, modules=modules), backend=backend)
+    plugins = load(config, modules=modules)
+    runtime = Runtime(config, plugins=plugins, backend=backend, wall=wall)
     events: list[Event] = []
     runtime.observe("test", events.append)
     async with runtime:
@@ -40,18 +45,10 @@ async def running_server(
         listener = socket.create_server(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         stop = asyncio.Event()
-        serving = asyncio.create_task(_serve(app, listener, stop))
+        serving = asyncio.create_task(serve(app, listener, stop))
         try:
             await runtime.warmed()
             yield RunningServer(runtime, app, port, events)
         finally:
             stop.set()
             await serving
-
-
-async def _serve(app: App, listener: socket.socket, stop: asyncio.Event) -> None:
-    settings = hypercorn.Config()
-    settings.bind = [f"fd://{listener.detach()}"]
-    settings.graceful_timeout = 1
-    settings.accesslog = settings.errorlog = None
-    await hypercorn.asyncio.serve(app, settings, shutdown_trigger=stop.wait, mode="asgi")  # type: ignore[arg-type]

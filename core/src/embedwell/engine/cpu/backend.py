@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 FLOAT = 4  # bytes
-BATCH_TOKENS = 2048  # where all-MiniLM-L6-v2 gives the most tokens a second on two cores
+PART_TOKENS = 2048  # for each processor: smaller parts are slower, larger ones hardly faster
+BATCH_TOKENS = 16_384  # whatever the number of processors: activations take memory
 RELATIVE = ("relative_attention", "relative_attention_num_buckets")  # scores are kept whole
 
 
@@ -45,6 +46,7 @@ class CpuBackend:
         """`dtype` is "auto", "float32" or "bfloat16": what models are to compute in."""
         self.thread_count = thread_count
         self.dtype = dtype
+        self.batch_tokens = min(PART_TOKENS * thread_count, BATCH_TOKENS)
         self._lanes = Lanes(thread_count)
         self._memory = HostMemory()
 
@@ -79,7 +81,7 @@ class CpuBackend:
         For T tokens: twelve rows of the hidden size and three of the intermediate one each; where
         scores are kept whole (DeBERTa, MPNet, T5) also four score tables of heads × longest text.
         """
-        tokens = max(BATCH_TOKENS, manifest.max_tokens)
+        tokens = max(self.batch_tokens, manifest.max_tokens)
         row = 12 * manifest.hidden + 3 * manifest.intermediate
         if any(manifest.config.get(key) for key in RELATIVE):
             row += 4 * manifest.heads * manifest.max_tokens
@@ -125,7 +127,7 @@ class CpuBackend:
             device=self.device,
             dimensions=manifest.dimensions,
             vocabulary=min(manifest.vocabulary, body.vocabulary),
-            batch_tokens=BATCH_TOKENS,
+            batch_tokens=self.batch_tokens,
             need=replace(self.estimate(manifest), weights=body.bytes + heads.bytes),
             verdict=verdict,
         )

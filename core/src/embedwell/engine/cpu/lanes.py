@@ -39,7 +39,10 @@ class Lanes:
             lane.begin(part, each) for lane, part in zip(self._own(len(parts)), parts, strict=True)
         ]
         wait(futures)  # all of them: memory that one still uses must not be given away
-        return [future.result() for future in futures]
+        try:
+            return list(map(Future.result, futures))
+        finally:
+            del futures  # or an error's own frames would keep it, and the tensors in them
 
     def _own(self, count: int) -> "list[_Lane[Any]]":
         lanes: list[_Lane[Any]] = getattr(self._local, "lanes", [])
@@ -78,3 +81,4 @@ def _perform(part: Callable[[], Any], processors: int, future: "Future[Any]") ->
         future.set_result(part())
     except BaseException as error:  # the owner raises it; nothing may end this thread
         future.set_exception(error)
+        del future, part  # which the error's frames would keep, and it them

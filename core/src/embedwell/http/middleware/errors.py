@@ -6,13 +6,14 @@ import logging
 from embedwell.errors import EmbedwellError
 from embedwell.http import envelope
 from embedwell.http.answer import answer
-from embedwell.http.asgi import App, Receive, Scope, Send
+from embedwell.http.asgi import App, Message, Receive, Scope, Send, is_http1
 from embedwell.http.context import Exchange, exchange
 from embedwell.interfaces.routes import Reply
 
 log = logging.getLogger("embedwell.http")
 CLOSING = {"draining", "conflicting_framing"}
 POLICY_VIOLATION = 1008
+ANSWER = "websocket.http.response"
 
 
 class Unanswered(Exception):
@@ -40,7 +41,7 @@ class Errors:
             return
         failure = failure or Unanswered(state.pattern)
         report(failure, state)
-        if scope["type"] == "websocket":
+        if scope["type"] == "websocket" and (state.status or not _can_answer(scope)):
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
         elif not state.status:
             await _send(envelope.reply(failure, state.request_id, state.v1), failure, scope, send)
@@ -67,7 +68,19 @@ def report(error: BaseException, state: Exchange) -> None:
         log.error("request %s failed", state.request_id, exc_info=error)
 
 
+def _can_answer(scope: Scope) -> bool:
+    """Whether the server can refuse a WebSocket by an answer as HTTP has it."""
+    return ANSWER in scope.get("extensions", {})
+
+
 async def _send(reply: Reply, failure: BaseException, scope: Scope, send: Send) -> None:
-    # HTTP/2 has no such header
-    closes = getattr(failure, "kind", "") in CLOSING and scope.get("http_version", "1.1") < "2"
-    await answer(reply, send, [(b"connection", b"close")] if closes else ())
+    closes = getattr(failure, "kind", "") in CLOSING and is_http1(scope)
+    extra = [(b"connection", b"close")] if closes else ()
+    await answer(reply, _handshake(send) if scope["type"] == "websocket" else send, extra)
+
+
+def _handshake(send: Send) -> Send:
+    async def answer(message: Message) -> None:
+        await send({**message, "type": f"websocket.{message['type']}"})
+
+    return answer

@@ -16,7 +16,7 @@ class Guards:
     """Sets the Exchange's caller; raises what a guard raises to refuse."""
 
     def __init__(self, plugins: Sequence[tuple[str, Plugin]]) -> None:
-        self._guards = [(n, p) for n, p in plugins if type(p).guard is not Plugin.guard]
+        self._guards = [(name, plugin) for name, plugin in plugins if plugin.guards]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, then: App) -> None:
         state = exchange(scope)

@@ -5,6 +5,7 @@ from embedwell.http.asgi import App, Receive, Scope, Send, target, values
 
 MAX_URL = 8 * 1024
 MAX_HEADERS = 32 * 1024
+MAX_FIELDS = 200
 MAX_DIGITS = 18
 
 
@@ -28,6 +29,8 @@ def _check_url(scope: Scope) -> None:
 
 
 def _check_headers(scope: Scope) -> None:
+    if len(scope["headers"]) > MAX_FIELDS:
+        raise HeadersTooLarge(f"The request has more than {MAX_FIELDS} headers")
     if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
         raise HeadersTooLarge(f"The headers are larger than {MAX_HEADERS:,} bytes together")
 

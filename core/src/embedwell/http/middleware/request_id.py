@@ -9,6 +9,7 @@ from embedwell.http.context import KEY, Exchange
 
 WELL_FORMED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 NAME = b"x-request-id"
+STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
 
 class RequestId:
@@ -32,6 +33,11 @@ def _id(scope: Scope) -> str:
     given = values(scope, NAME)
     if len(given) == 1 and WELL_FORMED.fullmatch(given[0]):
         return given[0].decode()
+    return new_id()
+
+
+def new_id() -> str:
+    """One that no other request has."""
     return f"req-{secrets.token_hex(12)}"
 
 
@@ -49,7 +55,7 @@ def _answering(exchange: Exchange, send: Send) -> Send:
     mark = (NAME, exchange.request_id.encode())
 
     async def answer(message: Message) -> None:
-        if message["type"] in ("http.response.start", "websocket.accept"):
+        if message["type"] in STARTS:
             exchange.status = message.get("status", 101)
             headers = [h for h in message.get("headers", ()) if h[0].lower() != NAME]
             message = {**message, "headers": [*headers, mark]}

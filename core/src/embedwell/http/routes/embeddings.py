@@ -36,6 +36,8 @@ def routes(core: Core) -> Sequence[Route]:
             body=await vectors.write(result, wanted.model, wanted.encoding_format == "base64"),
             headers=_headers(result.truncated, result.timings),
             model=result.model,
+            inputs=len(result.rows),
+            tokens=result.tokens,
         )
 
     return [

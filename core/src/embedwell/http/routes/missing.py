@@ -10,6 +10,7 @@ BROUGHT_BY = {
     ("PUT", "/models/upload"): "embedwell-source-upload",
     ("POST", "/models/github"): "embedwell-source-github",
     ("POST", "/models/huggingface"): "embedwell-source-huggingface",
+    ("GET", "/metrics"): "embedwell-plugin-metrics",
 }
 
 

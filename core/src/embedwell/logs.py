@@ -1,0 +1,87 @@
+"""What the process writes of itself: one line a record, for people or as JSON."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from embedwell.interfaces.events import RequestFinished
+
+INDENT = "    "  # of a traceback's lines, so that none of them looks like a record
+
+
+def set_up(form: str) -> None:
+    """Everything goes to stderr; `form` is "console" or "json"."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Json() if form == "json" else Console())
+    logging.getLogger("asyncio").addFilter(_Flood())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("embedwell").setLevel(logging.INFO)
+
+
+class Console(logging.Formatter):
+    """A line for people, whatever control characters a message has; then a traceback, indented."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = _one_line(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(INDENT + _one_line(line) for line in lines)
+
+
+class Json(logging.Formatter):
+    """One JSON object a line, in ASCII; of a request what is known of it, in fields of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC)
+        entry: dict[str, Any] = {
+            "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        request = getattr(record, "request", None)
+        if isinstance(request, RequestFinished):
+            entry.update(_fields(request))
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def _fields(request: RequestFinished) -> Iterator[tuple[str, Any]]:
+    yield "request_id", request.request_id
+    yield "method", request.method
+    yield "route", request.route
+    yield "status", request.status
+    yield "seconds", round(request.seconds, 6)
+    for name in ("model", "caller", "inputs", "tokens"):
+        if value := getattr(request, name):
+            yield name, value
+
+
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+class _Flood(logging.Filter):
+    """One line a second of what would fill the disk when descriptors run out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "out of system resource" not in str(record.msg):
+            return True
+        due = record.created - self._last >= 1
+        self._last = record.created if due else self._last
+        return due

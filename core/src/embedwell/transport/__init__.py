@@ -1,0 +1,1 @@
+"""Sockets, TLS and connections: from bytes to ASGI, by Hypercorn's protocols."""

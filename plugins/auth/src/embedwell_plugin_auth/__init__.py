@@ -1,0 +1,3 @@
+"""Embedwell plugin: API keys with scopes and quotas."""
+
+__version__ = "0.1.0"
