@@ -56,8 +56,8 @@ def document(
 
 
 def _info(version: str) -> Json:
-    license = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
-    return {"title": "Embedwell", "version": version, "description": SUMMARY, "license": license}
+    terms = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+    return {"title": "Embedwell", "version": version, "description": SUMMARY, "license": terms}
 
 
 def _operation(route: Route, known: Mapping[Any, Json]) -> Json:

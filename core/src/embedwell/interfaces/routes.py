@@ -48,9 +48,9 @@ class Route(Struct, frozen=True, kw_only=True):
     `body` is the Struct that decodes it, `stream=True` hands the bytes over as they come,
     neither means no body. A Struct whose fields are all optional may be left out. A stream is bound
     by limits of its own, not by the server's deadline. `max_body` is in bytes; None takes the
-    server's limit. For the OpenAPI page, `accepts` are the content types of a stream, `query` the
-    query's fields with what they mean, `form` a Struct that a multipart stream looks like, `headers`
-    what those of a success mean; `replies` maps a status to the Struct (or content type) of
+    server's limit. For the OpenAPI page, `accepts` are the content types of a stream, `form` a
+    Struct that a multipart stream looks like, `query` the query's fields with what they mean,
+    `headers` the same of a success; `replies` maps a status to the Struct (or content type) of
     its body (200 if empty), `errors` are the codes it may answer beside those that every route may.
     """
 
