@@ -7,7 +7,6 @@ exits non-zero where one took a second, or the log grew by more than it may.
 """
 
 import asyncio
-import os
 import resource
 import sys
 import tempfile
@@ -169,7 +168,7 @@ async def run() -> list[str]:
             await vector(under.client, MODEL)
             faults = [fault for case in CASES for fault in await attack(under, case)]
             await asyncio.sleep(1)
-            held = len(os.listdir(f"/proc/{under.pid}/fd"))
+            held = len(list(Path(f"/proc/{under.pid}/fd").iterdir()))
             print(f"descriptors held at the end: {held}")
             return faults
 

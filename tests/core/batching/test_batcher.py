@@ -414,7 +414,7 @@ def test_a_rate_seen_in_one_small_batch_refuses_nobody() -> None:
     slow = Room(10**9, seconds=10)
     with slow.enter("a", 3_900, tokens_per_second=3) as loaded:
         loaded()
-        with slow.enter("b", 200, tokens_per_second=3) as loaded:
-            loaded()
+        with slow.enter("b", 200, tokens_per_second=3) as loaded_too:
+            loaded_too()
             with pytest.raises(Overloaded), slow.enter("c", 1, tokens_per_second=3):
                 pass

@@ -16,8 +16,9 @@ from embedwell.interfaces.events import RequestFinished
 from embedwell.testing import FakeBackend, make_model_folder
 from embedwell.testing.server import RunningServer, running_server
 from tests.core.models.archives import pack_folder
-from tests.e2e.conftest import Nothing, config
+from tests.e2e.conftest import config
 from tests.e2e.test_training_run import untrained
+from tests.faults.fake_models import Nothing
 from tests.faults.restarts import SETTINGS, server
 
 POISON = 5 + 66  # the id of "w66" in the tiny tokeniser

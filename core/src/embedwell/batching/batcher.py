@@ -17,6 +17,7 @@ from embedwell.errors import DeadlineExceeded, Draining, ModelError, OutOfMemory
 from embedwell.interfaces.embedding import Tokens
 from embedwell.interfaces.encoders import Encoder, ModelHandle
 from embedwell.interfaces.events import BatchRun, Event, WorkerReplaced
+from embedwell.interfaces.status import QueueInfo
 
 log = logging.getLogger("embedwell.batching")
 

@@ -91,7 +91,7 @@ class Queue:
 
 
 def _counts(alive: Sequence[Job], limits: Limits) -> dict[Job, int]:
-    """How many sequences each gives to the next batch; with thousands waiting, few are looked at."""
+    """How many sequences each gives to the next batch; of thousands few are looked at."""
     oldest = min(alive, key=_enqueued)
     near = alive[: reach((job.longest for job in alive), limits.budget)]
     asked = near if oldest in near else [*near, oldest]

@@ -38,7 +38,8 @@ def _names(server: Server) -> Iterator[str]:
     for name in server.allowed_hosts:
         if not is_pattern(name):
             yield (
-                f'server.allowed_hosts: {name!r:.60}: write names without scheme and port, "*.name" '
+                f"server.allowed_hosts: {name!r:.60}: write names without scheme and port, "
+                '"*.name" '
                 'for all below a name, or "*"'
             )
     if not is_local(server) and not server.allowed_hosts:

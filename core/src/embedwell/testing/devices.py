@@ -44,7 +44,8 @@ class FakeEncoder:
     """A row depends on its own ids alone.
 
     `faults` maps a token id to what happens when a batch has it: raise, block, or count; a number
-    that it returns fills the row, NaN for one. A batch of more than `capacity` tokens is out of memory. `batches` keeps what was run.
+    that it returns fills the row, NaN for one. A batch of more than `capacity` tokens is out of
+    memory. `batches` keeps what was run.
     """
 
     def __init__(

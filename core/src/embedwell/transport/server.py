@@ -62,7 +62,7 @@ class Connections:
     def __init__(
         self, app: Asgi, listener: socket.socket, tls: ssl.SSLContext | None, most: int
     ) -> None:
-        self.app = ASGIWrapper(app)  # type: ignore[arg-type]
+        self.app = ASGIWrapper(app)
         self.settings = _settings()
         self.context = WorkerContext(None)
         self.tls = tls

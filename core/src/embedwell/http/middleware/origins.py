@@ -63,10 +63,8 @@ class OriginCheck:
         self._table = table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, then: App) -> None:
-        for name, value in scope["headers"]:
-            if name == b"origin":
-                break
-        else:
+        value = next((value for name, value in scope["headers"] if name == b"origin"), None)
+        if value is None:
             await then(scope, receive, send)
             return
         if self._passes(scope, value.strip()):
