@@ -69,7 +69,7 @@ def _fields(request: RequestFinished) -> Iterator[tuple[str, Any]]:
 
 
 def _one_line(text: str) -> str:
-    return text
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 class _Flood(logging.Filter):

@@ -22,7 +22,7 @@ class Bucket:
     def spend(self, amount: int, now: float) -> None:
         """Takes it whether or not it is there."""
         self._fill(now)
-        self._level = max(0.0, self._level - amount)
+        self._level -= amount
 
     def _fill(self, now: float) -> None:
         self._level = min(self._size, self._level + (now - self._filled) * self._per_second)
