@@ -115,6 +115,8 @@ def test_a_configuration_from_a_pipe(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["a" * 64, "no.such.name.invalid"])
 def test_a_host_that_cannot_be_is_said(tmp_path: Path, host: str) -> None:
+    settings = "[server]\nallowed_hosts = ['*']\nallow_unauthenticated = true\n"
+    (tmp_path / "config.toml").write_text(settings)
     done = run(tmp_path, "serve", "--port", "0", "--host", host)
     assert done.returncode == 2
     assert f"cannot listen on {host}:0" in done.stderr

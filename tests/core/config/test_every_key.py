@@ -1,5 +1,6 @@
 """Each key of the configuration: from the environment, of a wrong type, below nothing."""
 
+import json
 import typing
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,24 @@ OTHER: dict[str, Any] = {
     "server.host": "0.0.0.0",
     "server.data_dir": "/srv/embedwell",
     "server.log_format": "json",
+    "server.unix_socket": "/run/embedwell.sock",
+    "server.allowed_hosts": ("a.example",),
+    "server.allowed_origins": ("https://a.example",),
+    "server.root_path": "/below",
+    "server.trusted_proxies": ("10.0.0.0/8",),
+    "server.tls_certificate": "a.pem",
+    "server.tls_key": "a.pem",
     "engine.device": "cpu",
     "engine.dtype": "float32",
     "cache.strategy": "vram_aware",
     "cache.keep_alive": "10m",
     "sources.on_source_error": "skip",
     "batching.batch_timeout": 17,
+}
+BESIDE = {  # keys that are refused alone
+    "server.host": {"EMBEDWELL_SERVER__ALLOWED_HOSTS": '["*"]'},
+    "server.tls_certificate": {"EMBEDWELL_SERVER__TLS_KEY": "a.pem"},
+    "server.tls_key": {"EMBEDWELL_SERVER__TLS_CERTIFICATE": "a.pem"},
 }
 
 
@@ -48,14 +61,15 @@ def other(name: str, default: Any) -> Any:
 
 
 def text_of(value: Any) -> str:
-    return '["some/model"]' if isinstance(value, tuple) else str(value).lower()
+    return json.dumps(value) if isinstance(value, tuple) else str(value).lower()
 
 
 @EACH
 def test_the_environment_sets_it(section: str, field: Any) -> None:
-    expected = other(f"{section}.{field.name}", field.default)
+    name = f"{section}.{field.name}"
+    expected = other(name, field.default)
     variable = f"EMBEDWELL_{section}__{field.name}".upper()
-    config = load(None, {variable: text_of(expected)}, {})
+    config = load(None, {variable: text_of(expected)} | BESIDE.get(name, {}), {})
     assert expected != field.default
     assert getattr(getattr(config, section), field.name) == expected
 

@@ -32,10 +32,10 @@ def test_nothing_said_is_the_defaults() -> None:
 
 
 def test_file_then_environment_then_command_line(tmp_path: Path) -> None:
-    path = write(tmp_path, "[server]\nport = 1\nhost = 'a'\ngrace_seconds = 7\n")
-    environment = {"EMBEDWELL_SERVER__PORT": "2", "EMBEDWELL_SERVER__HOST": "b"}
+    path = write(tmp_path, "[server]\nport = 1\ndata_dir = 'a'\ngrace_seconds = 7\n")
+    environment = {"EMBEDWELL_SERVER__PORT": "2", "EMBEDWELL_SERVER__DATA_DIR": "b"}
     server = load(path, environment, {"server.port": 3}).server
-    assert (server.port, server.host, server.grace_seconds) == (3, "b", 7)
+    assert (server.port, server.data_dir, server.grace_seconds) == (3, "b", 7)
 
 
 def test_the_guides_variables() -> None:

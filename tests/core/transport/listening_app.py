@@ -57,6 +57,8 @@ class Peer:
             return await asyncio.wait_for(self.reader.read(), SECONDS)
         except ConnectionResetError:
             return b""
+        finally:
+            self.close()
 
     def close(self) -> None:
         self.writer.close()

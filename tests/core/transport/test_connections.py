@@ -120,6 +120,8 @@ async def test_busy_connections_are_not_ended_for_new_ones(
         may_end.set()
         assert [(await peer.answer())[0] for peer in busy] == [200, 200]
         assert await health(port) == 200  # one of the two rests, and makes room
+        for peer in busy:
+            peer.close()
     warnings = [r for r in caplog.records if r.name == "embedwell.transport"]
     assert [r.getMessage() for r in warnings] == [
         "all 2 connections are busy: more are refused with 429"

@@ -71,9 +71,10 @@ def test_what_took_our_place_is_not_removed(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_socket_that_cannot_be_is_said(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigurationError, match=rf"server\.unix_socket: .*{reason}"):
-        with listening(Server(unix_socket=str(tmp_path / name))):
-            pass
+    settings = Server(unix_socket=str(tmp_path / name))
+    refused = pytest.raises(ConfigurationError, match=rf"server\.unix_socket: .*{reason}")
+    with refused, listening(settings):
+        pass
     assert (tmp_path / "file").exists()
 
 
