@@ -36,7 +36,7 @@ class Wedged(FakeBackend):
 async def test_a_device_that_hangs_and_comes_back(tiny: Start) -> None:
     backend = Wedged()
     async with tiny(backend, batching=Batching(batch_timeout=0.5)) as server, unharmed(server):
-        async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:  # noqa: SIM117
+        async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
             assert (await http.get("/ready")).status_code == 200
             backend.free.clear()
             answer = await http.post("/embeddings", json={"model": "tiny", "input": "w66"})

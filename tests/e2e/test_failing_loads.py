@@ -79,7 +79,7 @@ async def test_a_load_that_hangs_costs_its_model_alone(tiny: Start) -> None:
     backend.load_faults = dict.fromkeys(stuck, free.wait)
     cache = Cache(safety_margin_gb=0.1, load_deadline_seconds=1.0)
     async with tiny(backend, models=["tiny", "other", *stuck], cache=cache) as server:
-        async with unharmed(server), client(server) as http:  # noqa: SIM117
+        async with unharmed(server), client(server) as http:
             one = server.runtime.cache.memory().reserved
             early = asyncio.create_task(embed(http, stuck[0], x_request_timeout="0.2"))
             waits = [asyncio.create_task(embed(http, name)) for name in stuck * 5]

@@ -32,7 +32,7 @@ async def test_a_client_that_leaves_a_shared_batch_costs_its_mates_nothing(tiny:
     first = threading.Event()
     faults = {HELD: wait, POISON: lambda: void(first.wait())}
     async with tiny(FakeBackend(faults=faults)) as server, unharmed(server):
-        async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:  # noqa: SIM117
+        async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
 
             def ask(text: str) -> "asyncio.Task[httpx.Response]":
                 body = {"model": "tiny", "input": text}
