@@ -48,7 +48,7 @@ async def test_a_load_that_fails_is_told_to_all_and_tried_again_later(
     backend = FakeBackend()
     async with tiny(backend, models=["tiny", "other"]) as server, unharmed(server):
         backend.gate.clear()
-        backend.failures = errors
+        backend.failures = list(errors)
         async with client(server) as http:
             waits = [asyncio.create_task(embed(http, "other")) for _ in range(20)]
             await until(lambda: waiting(server, "other") == 20)

@@ -14,6 +14,7 @@ from tests.faults.target import MODELS, Target
 LIVE = 1.0  # seconds for an answer from one that is well
 BACK = 10.0  # seconds until all is as before
 GROWTH = 50_000_000  # bytes
+SHAPES = 130  # batches of 16 tokens and so many times more
 THREADS = 8  # of a bounded pool that nobody had needed yet
 TEXTS = ["w1 w2 w3", "", "w199 w4"]
 TROUBLE = re.compile(r"Traceback| ERROR | CRITICAL |Exception|never retrieved")
@@ -44,6 +45,8 @@ class Aftermath:
         for model in MODELS:
             self.target.vectors([f"w{i % 200} " * 60 for i in range(2048)], model)
             self.target.vectors("w1 " * 2_000_000, model)
+            for count in range(1, SHAPES):  # code that is made for each size, and kept
+                self.target.vectors(["w1 " * 14] * count, model)
 
     def check(self) -> None:
         """Raises AssertionError for whatever is not as it was."""

@@ -122,7 +122,7 @@ async def second_signal(child: Child) -> None:
 
 async def start(child: Child) -> None:
     async with asyncio.timeout(60):
-        while b"starting on port" not in (child.folder / "log").read_bytes():
+        while b"starting on " not in (child.folder / "log").read_bytes():
             await asyncio.sleep(0.01)
     child.stop()
 

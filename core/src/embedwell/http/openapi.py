@@ -110,5 +110,5 @@ def _timeout_parameter() -> Json:
         "name": TIMEOUT_HEADER,
         "in": "header",
         "description": "Seconds; only ever shortens the server's own deadline",
-        "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": 999_999_999},
+        "schema": {"type": "number", "minimum": 0.001, "maximum": 999_999_999},
     }
