@@ -35,20 +35,23 @@ class Wedged(FakeBackend):
 
 async def test_a_device_that_hangs_and_comes_back(tiny: Start) -> None:
     backend = Wedged()
-    async with tiny(backend, batching=Batching(batch_timeout=0.5)) as server, unharmed(server):
-        async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
-            assert (await http.get("/ready")).status_code == 200
-            backend.free.clear()
-            answer = await http.post("/embeddings", json={"model": "tiny", "input": "w66"})
-            assert (answer.status_code, code(answer)) == (504, "TIMEOUT")
-            unready = await http.get("/ready")
-            assert (unready.status_code, code(unready)) == (503, "LOADING")
-            assert (await http.get("/health")).status_code == 200
-            assert any(isinstance(event, WorkerReplaced) for event in server.events)
-            backend.free.set()
-            again = await http.post("/embeddings", json={"model": "tiny", "input": "w66"})
-            assert again.status_code == 200
-            assert (await http.get("/ready")).status_code == 200
+    async with (
+        tiny(backend, batching=Batching(batch_timeout=0.5)) as server,
+        unharmed(server),
+        httpx.AsyncClient(base_url=server.url, timeout=30) as http,
+    ):
+        assert (await http.get("/ready")).status_code == 200
+        backend.free.clear()
+        answer = await http.post("/embeddings", json={"model": "tiny", "input": "w66"})
+        assert (answer.status_code, code(answer)) == (504, "TIMEOUT")
+        unready = await http.get("/ready")
+        assert (unready.status_code, code(unready)) == (503, "LOADING")
+        assert (await http.get("/health")).status_code == 200
+        assert any(isinstance(event, WorkerReplaced) for event in server.events)
+        backend.free.set()
+        again = await http.post("/embeddings", json={"model": "tiny", "input": "w66"})
+        assert again.status_code == 200
+        assert (await http.get("/ready")).status_code == 200
 
 
 async def test_a_device_beyond_use_ends_the_process(tmp_path: Path) -> None:

@@ -78,25 +78,28 @@ async def test_a_load_that_hangs_costs_its_model_alone(tiny: Start) -> None:
     backend = FakeBackend()
     backend.load_faults = dict.fromkeys(stuck, free.wait)
     cache = Cache(safety_margin_gb=0.1, load_deadline_seconds=1.0)
-    async with tiny(backend, models=["tiny", "other", *stuck], cache=cache) as server:
-        async with unharmed(server), client(server) as http:
-            one = server.runtime.cache.memory().reserved
-            early = asyncio.create_task(embed(http, stuck[0], x_request_timeout="0.2"))
-            waits = [asyncio.create_task(embed(http, name)) for name in stuck * 5]
-            other = asyncio.create_task(embed(http, "other"))
-            answers = await asyncio.gather(*waits)
-            assert (await early).status_code == 504
-            assert {(a.status_code, code(a)) for a in answers} == {(503, "LOADING")}
-            assert "was not there within 1 s" in answers[0].json()["detail"]
-            assert (await other).status_code == 200
-            at_once = await embed(http, stuck[0])
-            assert (at_once.status_code, at_once.headers["retry-after"]) == (503, "60")
-            assert (await http.get("/ready")).status_code == 200
-            assert backend.loads.count(stuck[0]) == 1, "no second load beside the first"
-            assert server.runtime.cache.memory().reserved > 3 * one, "they are charged for"
-            free.set()
-            async with asyncio.timeout(30):
-                while (await embed(http, stuck[0])).status_code != 200:
-                    await asyncio.sleep(0.05)
-            await until(lambda: sum(e.closed for e in backend.encoders) == LOADS)
-            await until(lambda: not server.runtime.cache._books.overdue)
+    async with (
+        tiny(backend, models=["tiny", "other", *stuck], cache=cache) as server,
+        unharmed(server),
+        client(server) as http,
+    ):
+        one = server.runtime.cache.memory().reserved
+        early = asyncio.create_task(embed(http, stuck[0], x_request_timeout="0.2"))
+        waits = [asyncio.create_task(embed(http, name)) for name in stuck * 5]
+        other = asyncio.create_task(embed(http, "other"))
+        answers = await asyncio.gather(*waits)
+        assert (await early).status_code == 504
+        assert {(a.status_code, code(a)) for a in answers} == {(503, "LOADING")}
+        assert "was not there within 1 s" in answers[0].json()["detail"]
+        assert (await other).status_code == 200
+        at_once = await embed(http, stuck[0])
+        assert (at_once.status_code, at_once.headers["retry-after"]) == (503, "60")
+        assert (await http.get("/ready")).status_code == 200
+        assert backend.loads.count(stuck[0]) == 1, "no second load beside the first"
+        assert server.runtime.cache.memory().reserved > 3 * one, "they are charged for"
+        free.set()
+        async with asyncio.timeout(30):
+            while (await embed(http, stuck[0])).status_code != 200:
+                await asyncio.sleep(0.05)
+        await until(lambda: sum(e.closed for e in backend.encoders) == LOADS)
+        await until(lambda: not server.runtime.cache._books.overdue)

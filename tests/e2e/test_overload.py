@@ -31,26 +31,29 @@ async def test_a_client_that_leaves_a_shared_batch_costs_its_mates_nothing(tiny:
 
     first = threading.Event()
     faults = {HELD: wait, POISON: lambda: void(first.wait())}
-    async with tiny(FakeBackend(faults=faults)) as server, unharmed(server):
-        async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
+    async with (
+        tiny(FakeBackend(faults=faults)) as server,
+        unharmed(server),
+        httpx.AsyncClient(base_url=server.url, timeout=30) as http,
+    ):
 
-            def ask(text: str) -> "asyncio.Task[httpx.Response]":
-                body = {"model": "tiny", "input": text}
-                return asyncio.create_task(http.post("/embeddings", json=body))
+        def ask(text: str) -> "asyncio.Task[httpx.Response]":
+            body = {"model": "tiny", "input": text}
+            return asyncio.create_task(http.post("/embeddings", json=body))
 
-            before = ask("w67")  # keeps the device while the others gather
-            await until(lambda: server.runtime.batcher.queued_tokens == 3)
-            together = [ask("w66"), *(ask(f"w{i}") for i in range(9))]
-            await until(lambda: server.runtime.batcher.queued_tokens == 33)
-            first.set()
-            await asyncio.to_thread(began.wait)
-            together[5].cancel()
-            await until(lambda: "cancelled" in [outcome(e) for e in server.events])
-            go.set()
-            answers = await asyncio.gather(before, *together[:5], *together[6:])
-            assert {answer.status_code for answer in answers} == {200}
-            shared = [e.requests for e in server.events if isinstance(e, BatchRun)]
-            assert max(shared) == 10
+        before = ask("w67")  # keeps the device while the others gather
+        await until(lambda: server.runtime.batcher.queued_tokens == 3)
+        together = [ask("w66"), *(ask(f"w{i}") for i in range(9))]
+        await until(lambda: server.runtime.batcher.queued_tokens == 33)
+        first.set()
+        await asyncio.to_thread(began.wait)
+        together[5].cancel()
+        await until(lambda: "cancelled" in [outcome(e) for e in server.events])
+        go.set()
+        answers = await asyncio.gather(before, *together[:5], *together[6:])
+        assert {answer.status_code for answer in answers} == {200}
+        shared = [e.requests for e in server.events if isinstance(e, BatchRun)]
+        assert max(shared) == 10
 
 
 def void(_: object) -> None:
