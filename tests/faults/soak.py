@@ -42,7 +42,7 @@ STARTED = 2  # threads of bounded pools that may not have been needed before
 LIBRARIES = {
     "MALLOC_MMAP_THRESHOLD_": "131072",
     "MALLOC_TRIM_THRESHOLD_": "131072",
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",
 }
 MODELS = (MINILM, "one", "two")
 WORDS = ("lift", "of", "a", "wing", "heat", "in", "thin", "plates", "naïve", "数学")
