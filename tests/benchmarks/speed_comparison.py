@@ -67,7 +67,7 @@ def _rounds(word: str) -> int:
 
 def order(options: argparse.Namespace) -> Order:
     """What to compare, and how a reader repeats it."""
-    given = [f"TEXTS={shlex.quote(str(options.texts))}"] if options.texts else []
+    given = [f"TEXTS={shlex.quote(options.texts.name)}"] if options.texts else []
     given += ["FULL=1"] if options.full else []
     return Order(
         file=options.texts,

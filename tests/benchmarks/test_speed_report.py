@@ -169,7 +169,7 @@ def test_a_run_on_a_file_is_repeatable_from_its_document_and_keeps_the_others(
     path = tmp_path / "my texts.txt"
     path.write_text("one\ntwo\n")
     order = speed_comparison.order(speed_comparison.parse(["--texts", str(path), "--full"]))
-    assert order.command == f"make bench TEXTS='{path}' FULL=1"
+    assert order.command == f"make bench TEXTS='{path.name}' FULL=1"
     assert list(order.texts) == ["one", "two"]
     assert speed_comparison.name_of(path) == "benchmarks-my-texts"
     assert speed_comparison.name_of(None) == "benchmarks"
