@@ -73,7 +73,7 @@ check: install-dev  ## ruff and mypy
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 
-faults: install-dev  ## real servers killed, filled up and soaked, ten minutes (tests/faults/README.md)
+faults: install-dev  ## real servers killed, filled up and soaked, twenty minutes (tests/faults/README.md)
 	@failed=""; for name in $(FAULTS); do \
 	  echo "== $$name"; $(PYTHON) -m tests.faults.$$name; code=$$?; echo "== $$name: exit code $$code"; \
 	  [ $$code -eq 0 ] || failed="$$failed $$name"; \

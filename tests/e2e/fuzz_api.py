@@ -51,11 +51,13 @@ async def running(folder: Path) -> AsyncIterator[str]:
         yield url
 
 
-async def fuzz(document: str, url: str, examples: int, *words: str) -> tuple[int, str]:
-    """The exit code of schemathesis, and what it says."""
+async def fuzz(
+    folder: Path, document: str, url: str, examples: int, *words: str
+) -> tuple[int, str]:
+    """The exit code of schemathesis, and what it says; it leaves things in `folder`."""
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("st")), "--config-file", str(HERE / "schemathesis.toml"),
-        "run", document, "--url", url, "--max-examples", str(examples), "--seed", str(SEED), *words,
+        "run", document, "--url", url, "--max-examples", str(examples), "--seed", str(SEED), *words, cwd=folder,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     try:
@@ -73,8 +75,8 @@ async def both(folder: Path, examples: int) -> Sequence[tuple[int, str]]:
     document.write_text(json.dumps(openais()))
     async with running(folder) as url:
         return [
-            await fuzz(f"{url}/openapi.json", url, examples),
-            await fuzz(str(document), url, examples, "--exclude-checks", OURS_TOO),
+            await fuzz(folder, f"{url}/openapi.json", url, examples),
+            await fuzz(folder, str(document), url, examples, "--exclude-checks", OURS_TOO),
         ]
 
 

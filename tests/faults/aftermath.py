@@ -61,10 +61,6 @@ class Aftermath:
         news = self._news()
         assert not TROUBLE.search(news), news[-4000:]
 
-    def expect_trouble(self) -> str:
-        """What the log said since the last look; it is no fault then."""
-        return self._news()
-
     def _answers_soon(self) -> bool:
         began = time.monotonic()
         assert self.target.get("/health").status == 200

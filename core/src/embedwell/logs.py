@@ -16,7 +16,6 @@ def set_up(form: str) -> None:
     """Everything goes to stderr; `form` is "console" or "json"."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Json() if form == "json" else Console())
-    logging.getLogger("asyncio").addFilter(_Flood())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -70,18 +69,3 @@ def _fields(request: RequestFinished) -> Iterator[tuple[str, Any]]:
 
 def _one_line(text: str) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
-
-
-class _Flood(logging.Filter):
-    """One line a second of what would fill the disk when descriptors run out."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._last = 0.0
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if "out of system resource" not in str(record.msg):
-            return True
-        due = record.created - self._last >= 1
-        self._last = record.created if due else self._last
-        return due

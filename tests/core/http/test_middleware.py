@@ -10,6 +10,7 @@ import pytest
 from embedwell.app import create_app
 from embedwell.config.schema import Server
 from embedwell.errors import Forbidden, RateLimited, Unauthorized
+from embedwell.http.middleware import admission
 from embedwell.interfaces.embedding import EmbeddingCall, Embeddings
 from embedwell.interfaces.events import RequestFinished
 from embedwell.interfaces.plugins import Caller, Plugin, RequestHead
@@ -262,12 +263,22 @@ async def test_two_guards_cannot_both_name_the_caller(caplog: pytest.LogCaptureF
     assert "plugin p1 is the second to name the caller" in caplog.text
 
 
-async def test_bodies_in_flight_are_bounded() -> None:
-    core = FakeCore(server=Server(max_body_mb=100))
-    app = create_app(core)
-    head = [("content-type", "application/json"), ("content-length", "100000000")]
+@pytest.mark.parametrize(
+    "framing", [("content-length", "100000"), ("transfer-encoding", "chunked")]
+)
+async def test_bodies_in_flight_are_bounded_by_what_came(
+    monkeypatch: pytest.MonkeyPatch, framing: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(admission, "LEAST_BYTES", 0)
+    app = create_app(FakeCore(server=Server(max_body_mb=0.1)))
+    head = [("content-type", "application/json"), framing]
     holding = [Connection(app, scope_of("POST", "/embeddings", head)) for _ in range(8)]
     await asyncio.sleep(0)
+    assert (await post(app, "/embeddings", BODY)).status == 200, "they were announced, no more"
+    for connection in holding:
+        connection.send(b" " * 99_999, more=True)
+    while any(not connection.inbox.empty() for connection in holding):
+        await asyncio.sleep(0)
     answer = await post(app, "/embeddings", BODY)
     assert (answer.status, answer.code) == (429, "OVERLOADED")
     assert answer.detail == "The server has too many requests at once; try again"
@@ -279,15 +290,12 @@ async def test_bodies_in_flight_are_bounded() -> None:
     assert (await post(app, "/embeddings", BODY)).status == 200
 
 
-async def test_a_chunked_body_counts_as_the_largest() -> None:
-    app = create_app(FakeCore(server=Server(max_body_mb=100)))
-    head = [("content-type", "application/json"), ("transfer-encoding", "chunked")]
-    holding = [Connection(app, scope_of("POST", "/embeddings", head)) for _ in range(8)]
-    await asyncio.sleep(0)
-    assert (await post(app, "/embeddings", BODY)).status == 429
-    for connection in holding:
-        connection.leave()
-        await connection.task
+async def test_alone_any_legal_body_may_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "LEAST_BYTES", 0)
+    monkeypatch.setattr(admission, "BODIES", 0)
+    app = create_app(FakeCore(server=Server(max_body_mb=0.2)))
+    long = BODY | {"user": "x" * 100_000}
+    assert (await post(app, "/embeddings", long)).status == 200
 
 
 @pytest.mark.parametrize("value", ["", "0", "-1", "abc", "1e3", "inf", "nan", "9" * 20, "٣"])

@@ -4,6 +4,7 @@ import asyncio
 import json
 import resource
 import socket
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,39 @@ async def test_the_end_waits_for_no_connection_at_rest() -> None:
         assert (await peers[0].answer())[0] == 200
     for peer in peers:
         assert await peer.closed() == b""
+
+
+async def test_the_end_cuts_no_answer_short() -> None:
+    answer = "x" * 60_000  # little enough to be written at once
+    app = app_of(route(lambda request: answered(answer)))
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(30)
+        async with AsyncExitStack() as stack:
+            port = await stack.enter_async_context(listening_app(app, buffer=4096))
+            client.connect(("127.0.0.1", port))
+            client.sendall(HEAD.replace(b"/health", b"/test") + b"\r\n")
+            first = await asyncio.to_thread(client.recv, 100)
+            async with asyncio.timeout(30):
+                while app.in_flight:
+                    await asyncio.sleep(0.01)
+            ending = asyncio.create_task(stack.aclose())
+            for _ in range(20):
+                await asyncio.sleep(0)
+            rest = await asyncio.to_thread(rest_of, client)
+            await ending
+    assert (first + rest).endswith(b'x"')
+
+
+async def answered(text: str) -> Reply:
+    return Reply(body=text)
+
+
+def rest_of(client: socket.socket) -> bytes:
+    pieces = []
+    while piece := client.recv(4096):
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 @pytest.mark.parametrize(

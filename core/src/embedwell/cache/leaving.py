@@ -75,7 +75,8 @@ class Leaving:
                 case State.UNLOADING:
                     pass
                 case State.FAILED:
-                    del self._books.residents[resident.key]
+                    if not resident.stuck:
+                        del self._books.residents[resident.key]
                 case _:
                     resident.leaving, resident.dismissed = reason, True
                     if resident.state is State.READY and resident.leases:

@@ -207,7 +207,7 @@ class ModelCache:
         return resident
 
     def _drop_old_failures(self) -> None:
-        failed = [r for r in self.residents() if r.state is State.FAILED]
+        failed = [r for r in self.residents() if r.state is State.FAILED and not r.stuck]
         for resident in failed[: max(0, len(failed) - MAX_FAILED)]:
             del self._books.residents[resident.key]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from typing import Literal
 
 from embedwell.cache.reasons import Reason
@@ -46,6 +47,11 @@ class Resident:
     @property
     def tag(self) -> str:
         return self.snapshot.key.name
+
+    @property
+    def stuck(self) -> bool:
+        """Whether its load was given up and has not returned: another must not begin."""
+        return self.state is State.FAILED and self.until == inf
 
     def become(self, state: State) -> None:
         self.state = step(self.state, state)

@@ -32,7 +32,7 @@ def canonical(host: str) -> str:
 def is_pattern(text: str) -> bool:
     """Whether `text` may stand in `allowed_hosts`: "*", an address, a name, or "*.name"."""
     name = canonical(text)
-    return name == ANY or name.startswith("[") or _PATTERN.fullmatch(name) is not None
+    return name == ANY or _is_address(name) or _PATTERN.fullmatch(name) is not None
 
 
 def in_force(host: str, allowed: tuple[str, ...], *, local: bool) -> tuple[str, ...]:
@@ -45,6 +45,14 @@ def in_force(host: str, allowed: tuple[str, ...], *, local: bool) -> tuple[str, 
         return (ANY,)
     own = () if local or _is_wildcard(host) else (canonical(host),)
     return tuple(dict.fromkeys([*LOOPBACK, *own, *map(canonical, allowed)]))
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_wildcard(host: str) -> bool:

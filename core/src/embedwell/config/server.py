@@ -39,12 +39,13 @@ def _names(server: Server) -> Iterator[str]:
         if not is_pattern(name):
             yield (
                 f"server.allowed_hosts: {name!r:.60}: write names without scheme and port, "
-                '"*.name" '
-                'for all below a name, or "*"'
+                '"*.name" for all below a name, or "*"'
             )
-    if not is_local(server) and not server.allowed_hosts:
+    proxied = server.unix_socket and server.trusted_proxies
+    if (proxied or not is_local(server)) and not server.allowed_hosts:
+        where = "behind a proxy" if proxied else f"on {server.host}"
         yield (
-            f"server.allowed_hosts: missing: on {server.host} say by which names clients call the "
+            f"server.allowed_hosts: missing: {where} say by which names clients call the "
             'server, ["embeddings.example.com"], or ["*"] for any'
         )
 

@@ -1,6 +1,7 @@
 """Reads a request's body under its Route's limits: whole, or as a stream."""
 
 import asyncio
+from collections.abc import Callable
 
 from embedwell.errors import BodyTimeout, PayloadTooLarge, UnsupportedMediaType
 from embedwell.http.asgi import Scope, values
@@ -29,8 +30,13 @@ def check_encoding(scope: Scope) -> None:
         raise UnsupportedMediaType(f"The Content-Encoding {shown(given)} is not supported")
 
 
-async def read(client: Client, limit: int, seconds: float) -> bytes:
-    """The whole body; within `seconds`. Raises PayloadTooLarge, BodyTimeout."""
+async def read(
+    client: Client, limit: int, seconds: float, cover: Callable[[int], None] = lambda size: None
+) -> bytes:
+    """The whole body; within `seconds`. `cover` hears how many bytes are held so far.
+
+    Raises PayloadTooLarge, BodyTimeout, and what `cover` does.
+    """
     body = bytearray()
     try:
         async with asyncio.timeout(seconds):
@@ -38,6 +44,7 @@ async def read(client: Client, limit: int, seconds: float) -> bytes:
                 body += chunk
                 if len(body) > limit:
                     raise too_large(limit)
+                cover(len(body))
     except TimeoutError:
         raise BodyTimeout(f"The body did not arrive within {seconds:g} seconds") from None
     return bytes(body)

@@ -1,6 +1,6 @@
 """What the layers know of one request, from its first byte to its log line."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -30,12 +30,17 @@ class Match(Struct, frozen=True):
     app: "App | None" = None
 
 
+def _nothing(size: int) -> None:
+    """Where no permit is asked for."""
+
+
 class Exchange(Struct, kw_only=True):
     """One request and its answer; each layer fills in its part.
 
     `started` is on the server's clock. `status` is 0 until an answer began. `gone` says that the
     client has left, `problem` what it was told instead of an answer, `v1` whether the path is
-    below `/v1`. Until it is answered `model` is what the client sent, whatever that is.
+    below `/v1`. Until it is answered `model` is what the client sent, whatever that is. `cover` is
+    told how many bytes of the body are held; it raises Overloaded.
     """
 
     request_id: str
@@ -51,6 +56,7 @@ class Exchange(Struct, kw_only=True):
     tokens: int = 0
     problem: str = ""
     gone: bool = False
+    cover: Callable[[int], None] = _nothing
 
     @property
     def pattern(self) -> str:

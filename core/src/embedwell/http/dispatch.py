@@ -88,7 +88,8 @@ class Dispatcher:
         if route.body in self._empty and not has_body(scope):
             return self._empty[route.body]
         body.check_type(scope)
-        return decode(self._decoders[route.body], await body.read(client, limit, timeout))
+        content = await body.read(client, limit, timeout, exchange(scope).cover)
+        return decode(self._decoders[route.body], content)
 
 
 def _asked_for(body: Any, args: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 HEAD_SECONDS = 10.0  # for a request's head from its first byte; a new connection's from the start
 KEEP_ALIVE_SECONDS = 75.0  # between requests: longer than clients and proxies keep theirs
+WRITE_SECONDS = 120.0  # for a client to take what is written at once
 CLOSE_SECONDS = 30.0  # for a client to take the rest of its answer
 MOST_BYTES = 65_536  # of one read
 
@@ -62,9 +63,12 @@ class Connection:
             await self._finish()
 
     def end(self) -> None:
-        """Close it where it rests: nothing of a request or an answer is lost."""
-        self._wake()
-        self._writer.transport.abort()
+        """Close it where it rests, once its client has what it was answered."""
+        if self._writer.transport.get_write_buffer_size():
+            self._shut()
+        else:
+            self._wake()
+            self._writer.transport.abort()
 
     def _speak(self, group: TaskGroup) -> Http1:
         socket = self._writer.get_extra_info("socket")
@@ -106,7 +110,11 @@ class Connection:
         async with self._sending:
             try:
                 self._writer.write(data)
-                await self._writer.drain()
+                async with asyncio.timeout(WRITE_SECONDS):
+                    await self._writer.drain()
+            except TimeoutError:  # the client does not read: it may not hold the request for ever
+                self._writer.transport.abort()
+                await self._protocol.handle(Closed())
             except (ConnectionError, RuntimeError):  # RuntimeError: it is closed already
                 await self._protocol.handle(Closed())
 

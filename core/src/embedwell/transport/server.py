@@ -21,7 +21,7 @@ RESERVE = 192  # descriptors for files, and for connections that are about to be
 AT_ONCE = 64  # accepted before anything else has its turn
 HANDSHAKE_SECONDS = 10.0
 GOODBYE_SECONDS = 3.0  # for a client to end TLS
-LAST_SECONDS = 1.0  # for what is under way at the end; draining was before
+LAST_SECONDS = 2.0  # for answers to arrive at the end; draining was before
 PAUSE_SECONDS = 0.1  # without descriptors
 WARN_SECONDS = 60.0
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -43,7 +43,7 @@ async def serve(
     tls: ssl.SSLContext | None = None,
     most: int = MOST,
 ) -> None:
-    """Serves until `close` is set; then requests under way have a second. Closes the listener."""
+    """Serves until `close` is set; answers then have LAST_SECONDS. Closes the listener."""
     connections = Connections(app, listener, tls, most)
     try:
         await close.wait()
@@ -78,7 +78,7 @@ class Connections:
         self._listen()
 
     async def aclose(self) -> None:
-        """Ends those that rest, then, after a second, all."""
+        """Ends those that rest, then, after LAST_SECONDS, all."""
         self._loop.remove_reader(self._listener)
         if self._pause is not None:
             self._pause.cancel()
@@ -129,7 +129,7 @@ class Connections:
         except OSError:
             pass  # it broke off, or spoke no TLS
         except Exception:
-            log.exception("a connection failed")
+            self._warn("a connection failed", trace=True)
         finally:
             self._open.discard(task)
 
@@ -176,11 +176,11 @@ class Connections:
         self.resting.pop(oldest)()
         return True
 
-    def _warn(self, text: str) -> None:
+    def _warn(self, text: str, *, trace: bool = False) -> None:
         now = self._loop.time()
         if now >= self._silent_until:
             self._silent_until = now + WARN_SECONDS
-            log.warning(text)
+            log.warning(text, exc_info=trace)
 
 
 def _settings() -> hypercorn.Config:

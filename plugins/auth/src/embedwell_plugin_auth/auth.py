@@ -22,7 +22,8 @@ from embedwell_plugin_auth.quotas import Quota
 from embedwell_plugin_auth.strangers import Strangers
 
 log = logging.getLogger("embedwell.auth")
-CHARGED = ("ok", "cancelled")  # else whoever hangs up early would pay nothing
+# What was computed is paid for, or whoever hangs up, or sets a short deadline, would pay nothing.
+CHARGED = ("ok", "cancelled", "TIMEOUT", "MODEL_ERROR")
 
 
 class Auth(Plugin):

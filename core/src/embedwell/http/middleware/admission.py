@@ -1,19 +1,20 @@
-"""Bounds what all requests together may hold: bodies by their bytes, requests by their number."""
+"""Bounds what all requests together may hold: bodies by the bytes that came, requests by number."""
 
 from embedwell.errors import Overloaded
 from embedwell.http.asgi import App, Receive, Scope, Send, has_body, values
 from embedwell.http.body import too_large
-from embedwell.http.context import matched
+from embedwell.http.context import exchange, matched
 from embedwell.interfaces.routes import Route
 
 BODIES = 8  # largest bodies that fit into memory at the same time
 LEAST_BYTES = 256_000_000
 MAX_REQUESTS = 4096
 STREAM_BYTES = 1_000_000  # a stream is never held whole
+FIRST_BYTES = 64_000  # of a body that is announced: whoever sends nothing keeps nobody out
 
 
 class Admission:
-    """Gives each request a permit worth its body; raises PayloadTooLarge, Overloaded."""
+    """Gives each request a permit that grows with its body; raises PayloadTooLarge, Overloaded."""
 
     def __init__(self, max_body: int) -> None:
         self._max_body = max_body
@@ -27,11 +28,16 @@ class Admission:
         if match.access == "public":
             await then(scope, receive, send)
             return
-        self._enter(worth)
+        if self._requests >= MAX_REQUESTS:
+            raise _too_many()
+        permit = Permit(self)
+        permit.cover(worth)
+        exchange(scope).cover = permit.cover
+        self._requests += 1
         try:
             await then(scope, receive, send)
         finally:
-            self._held -= worth
+            self._held -= permit.worth
             self._requests -= 1
 
     def _worth(self, scope: Scope, route: Route) -> int:
@@ -43,14 +49,32 @@ class Admission:
             raise too_large(limit)
         if route.stream:
             return STREAM_BYTES
-        return int(declared[0]) if declared else limit
+        return min(int(declared[0]), FIRST_BYTES) if declared else FIRST_BYTES
 
-    def _enter(self, worth: int) -> None:
-        full = self._held and self._held + worth > self._total  # alone, any legal body may come
-        if full or self._requests >= MAX_REQUESTS:
-            raise Overloaded("The server has too many requests at once; try again", retry_after=1)
-        self._held += worth
-        self._requests += 1
+    def take(self, more: int, held: int) -> None:
+        """For who holds `held` bytes already; raises Overloaded."""
+        others = self._held - held
+        if others and self._held + more > self._total:  # alone, any legal body may come
+            raise _too_many()
+        self._held += more
+
+
+class Permit:
+    """What one request holds of all that they may."""
+
+    def __init__(self, home: Admission) -> None:
+        self._home = home
+        self.worth = 0
+
+    def cover(self, size: int) -> None:
+        """For a body that has grown to so many bytes; raises Overloaded."""
+        if size > self.worth:
+            self._home.take(size - self.worth, self.worth)
+            self.worth = size
+
+
+def _too_many() -> Overloaded:
+    return Overloaded("The server has too many requests at once; try again", retry_after=1)
 
 
 def body_limit(route: Route, max_body: int) -> int:
