@@ -26,6 +26,7 @@ ORDERS = {
     "bfloat16": ("bfloat16", "float32"),
     "float32": ("float32",),
 }
+RECORDED = (3, 5), (2, 5, 5, 8, 13)  # lengths of what a program is made of, and tried on
 SAMPLE_LENGTHS = (3, 5, 8, 13, 21, 34, 55, 89)  # of the random ids that stand in for texts
 
 
@@ -122,6 +123,8 @@ def _shaped(body: Body, verdict: Verdict) -> Body:
     if verdict.fast:
         texts = parity.probe(body, SAMPLE_LENGTHS[:2])
         surgery.pack(body.model, lambda: list(body.blocks(texts)))
+    if verdict.packed:
+        body.record(*(parity.probe(body, lengths) for lengths in RECORDED))
     return body
 
 
