@@ -20,7 +20,7 @@ from tests.core.engine import small_models as small
 # Not recorded: what sees a window or caps its scores looks at lengths; the rest runs padded.
 RECORDED = {
     *("bert", "roberta", "xlm-roberta", "electra", "distilbert", "albert", "nomic_bert"),
-    *("qwen3", "llama", "esm"),
+    *("qwen3", "llama"),
 }
 LENGTHS = ((1,), (3, 3, 20), (2, 9, 40, 41, 60), (90, 90))
 
