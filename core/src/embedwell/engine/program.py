@@ -55,14 +55,14 @@ class Recorded:
         for module in model.modules():
             if isinstance(module, torch.nn.Embedding):
                 module.padding_idx = None  # for training; checking it would look at numbers
-        self._program = _record(_Pass(model), self._tensors(example))
+        self._program, self._weights = _record(_Pass(model), self._tensors(example))
         found = self(other)
         if float((found - wanted).abs().max()) > SAME * float(wanted.abs().max()):
             raise Unpackable("as a program it computes something else")
 
     def __call__(self, inputs: Inputs) -> Tensor:
         """`[T, hidden]`."""
-        rows: Tensor = self._program(*self._tensors(inputs))
+        rows: Tensor = self._program(*self._tensors(inputs), *self._weights)
         return rows
 
     def _tensors(self, inputs: Inputs) -> tuple[Tensor, ...]:
@@ -88,9 +88,18 @@ def _rows(
     return rows
 
 
-def _record(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> torch.jit.ScriptModule:
+def _record(
+    module: torch.nn.Module, inputs: tuple[Tensor, ...]
+) -> tuple[torch.jit.ScriptFunction, list[Tensor]]:
+    """The program, and the weights that come after its inputs.
+
+    What `torch.jit.trace` makes torch keeps until the process ends, some 20 MB; what is made of a
+    graph is freed with its last user.
+    """
     with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", torch.jit.TracerWarning)
-        program: torch.jit.ScriptModule = torch.jit.trace(module, inputs, check_trace=False)
-    return program
+        graph, _ = torch.jit._get_trace_graph(module, inputs)
+    weights = module.state_dict(keep_vars=True).values()
+    once = {id(weight): weight for weight in weights}  # as the graph has them: shared ones once
+    return torch._C._create_function_from_graph("packed_pass", graph), list(once.values())

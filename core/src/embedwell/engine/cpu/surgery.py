@@ -22,7 +22,7 @@ class PackedLinear(nn.Module):
 
     def __init__(self, layer: nn.Linear, activation: str = "") -> None:
         super().__init__()
-        self.register_buffer("weight", operators.pack(layer.weight), persistent=False)
+        self.register_buffer("weight", operators.pack(layer.weight))
         self.bias = layer.bias
         self.activation = activation
         self.packed_bytes = layer.weight.nbytes
