@@ -167,6 +167,7 @@ class Runtime:
         self.batcher = Batcher(
             self.config.batching,
             device=self._backend.device,
+            threads=self._backend.threads,
             check=self._backend.check,
             horizon=self.config.server.request_timeout / 2,
             emit=self.emit,

@@ -19,7 +19,6 @@ from embedwell.engine import encoder, packing, transformer
 from embedwell.engine.body import Body
 from embedwell.engine.cpu import operators, precision
 from embedwell.engine.cpu.backend import CpuBackend
-from embedwell.engine.cpu.lanes import Lanes
 from embedwell.engine.cpu.precision import Settling, least_cosine
 from embedwell.engine.cpu.surgery import PackedLinear
 from embedwell.engine.heads import Block, Heads
@@ -93,9 +92,7 @@ class Bench:
         )
 
     def rows(self, body: Body, verdict: Verdict, texts: list[list[int]]) -> NDArray[np.float32]:
-        return encoder.rows(
-            small.batch(texts), body, self.heads, self.facts(body, verdict), Lanes(1)
-        )
+        return encoder.rows(small.batch(texts), body, self.heads, self.facts(body, verdict))
 
 
 def matches(pattern: str, text: str) -> None:

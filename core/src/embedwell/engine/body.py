@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Body:
-    """Token rows from ids; one thread at a time, under inference mode.
+    """Token rows from ids; in any number of threads at a time, under inference mode.
 
     `longest` is how many tokens a text may have by the position table, None where positions are
     computed. `packed` says which way `blocks` runs; `use` changes it.

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from embedwell.engine import encoder, packing, parity
 from embedwell.engine.body import Body
 from embedwell.engine.cpu import operators, surgery
-from embedwell.engine.cpu.lanes import Lanes
 from embedwell.engine.heads import Heads
 from embedwell.engine.memory import is_out_of_memory
 from embedwell.engine.tolerances import FLOORS
@@ -102,7 +101,7 @@ class Settling:
 
     def _vectors(self, body: Body, verdict: Verdict, samples: Batch) -> "Rows":
         facts = self._facts(body, verdict)
-        return encoder.rows(samples, body, self._heads, facts, Lanes(1))
+        return encoder.rows(samples, body, self._heads, facts)
 
 
 def _takes(body: Body, samples: Batch) -> bool:
