@@ -5,6 +5,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -99,7 +100,7 @@ class Deciding(torch.nn.Module):
 
 def test_a_model_that_looks_at_its_numbers_stays_in_python(tmp_path: Path) -> None:
     small.build(tmp_path, "bert")
-    model = transformer.load(tmp_path, small.manifest(tmp_path))
+    model: Any = transformer.load(tmp_path, small.manifest(tmp_path))
     model.encoder.layer[0].output.dense = Deciding(model.encoder.layer[0].output.dense)
     body = precision._shaped(Body(model), Verdict(dtype="float32", packed=True))
     assert not isinstance(body._pass, Recorded)

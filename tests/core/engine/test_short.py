@@ -63,7 +63,7 @@ def one_by_one(
 
 def together(lengths: list[int], scale: float, row: Row, tail: int = 0) -> Tensor:
     layout = Layout(runs(lengths), row[0].shape[1], row[1].shape[1], tail)
-    return products.program()(*row, scale, False, layout.places())
+    return products.program()(*row, (scale, False), layout.places())
 
 
 def largest_difference(found: Tensor, wanted: Tensor) -> float:

@@ -14,7 +14,7 @@ from transformers import AttentionInterface
 
 from embedwell.engine import products, short
 from embedwell.engine.packing import Run
-from embedwell.engine.short import Places
+from embedwell.engine.products import Places
 
 NAME = "embedwell_packed"  # no "sdpa", "flash" or slash: transformers matches names by substring
 ARGUMENT = "embedwell_row"
@@ -74,11 +74,11 @@ class Row:
             return shape.whole(self, query, key, value)
         return torch.cat(list(self._limited(shape, query, key, value)))
 
-    def _limited(self, shape: "_Shape", query: Tensor, key: Tensor, value: Tensor) -> Iterator[Tensor]:
+    def _limited(self, shape: "_Shape", *row: Tensor) -> Iterator[Tensor]:
         for run in self.runs:
-            piece = shape.attend(*(_rectangle(part, run) for part in (query, key, value)))
+            piece = shape.attend(*(_rectangle(part, run) for part in row))
             yield piece.transpose(1, 2).flatten(0, 1)
-        yield value.new_zeros(self._tail, query.shape[1], value.shape[2])
+        yield row[2].new_zeros(self._tail, row[0].shape[1], row[2].shape[2])
 
 
 class Given:
@@ -155,7 +155,7 @@ class _Shape:
         close = query.dtype is torch.bfloat16 and not self.causal
         places = row.places_of(query, key, close)
         scale = float(query.shape[2]) ** -0.5 if self.scale is None else self.scale
-        return products.program()(query, key, value, scale, self.causal, places)
+        return products.program()(query, key, value, (scale, self.causal), places)
 
     def _narrow(self, length: int | None) -> bool:
         return self.window is not None and (length is None or length > self.window)

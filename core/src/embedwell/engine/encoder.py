@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from embedwell.engine import packing
 from embedwell.engine.body import Body
 from embedwell.engine.heads import Heads
 from embedwell.engine.memory import is_out_of_memory
-from embedwell.engine.packing import Ids
 from embedwell.interfaces.encoders import Batch, DeviceOutOfMemory, EncoderFacts
 
 if TYPE_CHECKING:

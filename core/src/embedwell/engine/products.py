@@ -7,12 +7,16 @@ again: a forward pass has hundreds of them.
 import logging
 from collections.abc import Callable
 from functools import cache
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 log = logging.getLogger(__name__)
+# Rectangles `[n, 3]`: start, blocks, length; for each of their places the row of queries, keys and
+# values; for each head of each token its place; and runs `[n, 3]`: start, texts, length.
+Places: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 SAFE = 60.0  # scores whose exponentials, and sums of them, float32 and bfloat16 can both hold
 
 
@@ -31,13 +35,13 @@ def attended(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    scale: float,
-    causal: bool,
+    seen: tuple[float, bool],
     places: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor],
 ) -> Tensor:
     """`[T, heads, width]` from the same; key and value with their own heads.
 
-    `places` are those of `short.Places`. Rows that belong to no text mean nothing.
+    `seen` is what scores are multiplied by, and whether a token sees only those before it.
+    Rows that belong to no text mean nothing.
     """
     rectangles, queries, keys, values, back, runs = places
     found: list[Tensor] = []
@@ -47,12 +51,12 @@ def attended(
             key.reshape(-1, key.shape[2]).index_select(0, keys),
             _counted(value).index_select(0, values),
         )
-        near = _together(gathered, rectangles, scale).index_select(0, back)
+        near = _together(gathered, rectangles, seen[0]).index_select(0, back)
         width = value.shape[2]
         found.append((near[:, :width] / near[:, width:]).view(-1, query.shape[1], width))
     rows: list[list[int]] = runs.tolist()
     for start, texts, length in rows:
-        found.append(_stock(query, key, value, (start, texts, length), scale, causal))
+        found.append(_stock((query, key, value), (start, texts, length), seen))
     missing = len(query) - sum([len(part) for part in found])
     if missing:
         found.append(query.new_zeros([missing, query.shape[1], value.shape[2]]))
@@ -60,20 +64,16 @@ def attended(
 
 
 def _stock(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    run: tuple[int, int, int],
-    scale: float,
-    causal: bool,
+    row: tuple[Tensor, Tensor, Tensor], run: tuple[int, int, int], seen: tuple[float, bool]
 ) -> Tensor:
     """torch's own attention over texts of one length."""
+    query, key, value = row
     found = scaled_dot_product_attention(
         _rectangle(query, run),
         _rectangle(key, run),
         _rectangle(value, run),
-        is_causal=causal,
-        scale=scale,
+        is_causal=seen[1],
+        scale=seen[0],
         enable_gqa=query.shape[1] != key.shape[1],
     )
     return found.transpose(1, 2).flatten(0, 1)
@@ -85,9 +85,7 @@ def _rectangle(part: Tensor, run: tuple[int, int, int]) -> Tensor:
     return tokens.reshape(texts, length, part.shape[1], part.shape[2]).transpose(1, 2)
 
 
-def _together(
-    gathered: tuple[Tensor, Tensor, Tensor], rectangles: Tensor, scale: float
-) -> Tensor:
+def _together(gathered: tuple[Tensor, Tensor, Tensor], rectangles: Tensor, scale: float) -> Tensor:
     """Weighted sums of value rows, each beside the sum of its weights."""
     queries, keys, values = gathered
     width = values.shape[1]

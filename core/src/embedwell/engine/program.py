@@ -6,7 +6,8 @@ longer for a short text than the processor does, and keeps its lock from everybo
 
 import threading
 import warnings
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -14,9 +15,12 @@ from transformers import PreTrainedModel
 
 from embedwell.engine import attention
 from embedwell.engine.attention import Row, Unpackable
+from embedwell.engine.products import Places
 
+Program: TypeAlias = Callable[..., Tensor]
 SAME = 1e-3  # of the largest number; the operations are the same, and so should be what comes out
-_one_at_a_time = threading.Lock()  # torch keeps what it records in a global variable
+_jit: Any = torch.jit
+_one_at_a_time = threading.Lock()  # which warnings are errors is said in a global variable
 
 
 class Inputs(NamedTuple):
@@ -77,7 +81,7 @@ class _Pass(torch.nn.Module):
         self.model = model
 
     def forward(self, ids: Tensor, positions: Tensor, *places: Tensor) -> Tensor:
-        return _rows(self.model, ids, positions, attention.Given(places))
+        return _rows(self.model, ids, positions, attention.Given(cast("Places", places)))
 
 
 def _rows(
@@ -88,9 +92,7 @@ def _rows(
     return rows
 
 
-def _record(
-    module: torch.nn.Module, inputs: tuple[Tensor, ...]
-) -> tuple[torch.jit.ScriptFunction, list[Tensor]]:
+def _record(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Program, list[Tensor]]:
     """The program, and the weights that come after its inputs.
 
     What `torch.jit.trace` makes torch keeps until the process ends, some 20 MB; what is made of a
@@ -98,8 +100,9 @@ def _record(
     """
     with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", torch.jit.TracerWarning)
-        graph, _ = torch.jit._get_trace_graph(module, inputs)
+        warnings.simplefilter("error", _jit.TracerWarning)
+        graph, _ = _jit._get_trace_graph(module, inputs)
     weights = module.state_dict(keep_vars=True).values()
     once = {id(weight): weight for weight in weights}  # as the graph has them: shared ones once
-    return torch._C._create_function_from_graph("packed_pass", graph), list(once.values())
+    program: Program = torch._C._create_function_from_graph("packed_pass", graph)
+    return program, list(once.values())

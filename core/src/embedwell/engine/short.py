@@ -9,7 +9,7 @@ divisor.
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,14 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embedwell.engine.packing import Run
+from embedwell.engine.products import Places
 
 LARGEST = 1 << 20  # scores of one product: they stay in the processor's cache
 LONGEST = 1024  # tokens of a text: with more, keeping all scores gains nothing and takes memory
-
-
-# Rectangles `[n, 3]`; for each of their places the row of queries, keys and values; for each head of
-# each token its place; other runs `[n, 3]`: start, texts, length.
-Places: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 class Rectangle(NamedTuple):

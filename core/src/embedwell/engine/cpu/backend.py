@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from embedwell.engine.cpu import threads
-from embedwell.engine.cpu.processors import Processors
 from embedwell.engine.cpu.memory import HostMemory
+from embedwell.engine.cpu.processors import Processors
 from embedwell.errors import InvalidModel
 from embedwell.interfaces.caches import Need
 from embedwell.interfaces.encoders import (

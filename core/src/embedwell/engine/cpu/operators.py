@@ -55,7 +55,8 @@ def _translated() -> Callable[..., Tensor]:
 def _product(
     rows: Tensor, packed: Tensor, bias: Tensor | None, kind: str, algorithm: str
 ) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(rows, packed, bias, kind, [], algorithm)
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, bias, kind, [], algorithm)
+    return product
 
 
 @cache
