@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from embedwell import __version__
+from embedwell import __version__, exposure
 from embedwell.http.asgi import Receive, Scope, Send
 from embedwell.http.core import Core
 from embedwell.http.dispatch import Dispatcher
@@ -39,7 +39,7 @@ class App:
         core.in_flight = lambda: self.in_flight
         self._document = b""
         self._version, self._max_inputs = __version__, core.max_inputs
-        self._guarded = any(plugin.guards for _, plugin in core.plugins)
+        self._guarded = exposure.has_guard(core.plugins)
         self._root_path = core.server.root_path
         self._shown = self._routes(core)
         hints = missing.routes(core.routes)

@@ -183,7 +183,7 @@ class Runtime:
                 self._costs,
                 engine=report.engine(),
                 samples=partial(samples.tokenized, tokenizers),
-                deadline=self.config.cache.load_deadline_seconds,
+                deadline=self.config.cache.load_timeout,
             ),
             self._strategy,
             self._backend.memory,

@@ -97,6 +97,26 @@ async def test_a_model_that_was_asked_for_in_vain_is_logged(
 
 
 @pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("x status=200 id=forged", "'x status=200 id=forged'"),
+        ("a=b", "'a=b'"),
+        ("a' caller=b", '"a\' caller=b"'),
+        ("upload:owner/name.v1_2@r/1", "upload:owner/name.v1_2@r/1"),
+    ],
+)
+async def test_what_looks_like_further_fields_is_quoted(
+    caplog: pytest.LogCaptureFixture, name: str, shown: str
+) -> None:
+    core, _ = guarded(Caller(name))
+    with caplog.at_level(logging.INFO):
+        await post(create_app(core), "/embeddings", BODY | {"model": name})
+    (record,) = caplog.records
+    assert f" model={shown} " in record.getMessage()
+    assert f" caller={shown} " in record.getMessage()
+
+
+@pytest.mark.parametrize(
     ("url", "headers", "status", "kind", "message"),
     [
         ("/" + "a" * 8192, [], 414, "url_too_long", "The URL is longer than 8,192 bytes"),
