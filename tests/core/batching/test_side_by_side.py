@@ -60,6 +60,22 @@ async def test_a_few_short_texts_are_one_batch(bench: Bench) -> None:
     assert [run.items for run in bench.runs] == [12]
 
 
+async def test_texts_that_take_more_than_a_batch_run_one_at_a_time(bench: Bench) -> None:
+    first, second = Blocker(), Blocker()
+    handle = Handle(FakeEncoder(batch_tokens=64, faults={1: first, 2: second}))
+    both = [
+        asyncio.create_task(bench.batcher.submit(handle, tokens([token, *LONG])))
+        for token in (1, 2)
+    ]
+    assert await asyncio.to_thread(first.began.wait, 60)
+    assert not await asyncio.to_thread(second.began.wait, 0.2)
+    first.go.set()
+    assert await asyncio.to_thread(second.began.wait, 60)
+    second.go.set()
+    await asyncio.gather(*both)
+    await check_served(bench, handle)
+
+
 async def test_one_that_is_busy_does_not_keep_the_other(bench: Bench) -> None:
     slow = Blocker()
     handle = Handle(FakeEncoder(faults={BAD: slow}))

@@ -60,6 +60,7 @@ class Batcher:
             threads, timeout=settings.batch_timeout, clock=clock, done=self._done, returned=_let_go
         )
         self._jobs: set[Job] = set()
+        self._long: Run | None = None  # of those that take more memory than a batch one runs
         self._pump_due = False
         self._closed = False
         self._rate = 0.0
@@ -146,7 +147,7 @@ class Batcher:
         with self._guarded():
             for free in range(idle, -1, -1):
                 work = self._next_work(free)
-                if work is None:
+                if work is None or not self._may_run(work):
                     break
                 self._workers.offer(work)
 
@@ -157,9 +158,27 @@ class Batcher:
             if isinstance(work, _Probe):
                 work.offered = False
             else:
-                self._queue.restore(work)
-                work.handle.release()
+                self._return(work)
         return idle
+
+    def _return(self, run: Run) -> None:
+        self._queue.restore(run)
+        run.handle.release()
+        self._ended(run)
+
+    def _may_run(self, work: "Run | _Probe") -> bool:
+        """One long sequence at a time: the model's peak counts one. A second goes back."""
+        if isinstance(work, _Probe) or not work.long:
+            return True
+        if self._long is not None:
+            self._return(work)
+            return False
+        self._long = work
+        return True
+
+    def _ended(self, work: "Run | _Probe") -> None:
+        if self._long is work:
+            self._long = None
 
     def _next_work(self, free: int) -> "Run | _Probe | None":
         """For one of the `free` threads; where there is none, for the first that will be."""
@@ -189,6 +208,7 @@ class Batcher:
 
     def _done(self, work: "Run | _Probe", outcome: Outcome) -> None:
         failure = outcome.result if isinstance(outcome.result, Failure) else None
+        self._ended(work)
         self.proven = failure is None
         with self._guarded():
             if isinstance(work, _Probe):

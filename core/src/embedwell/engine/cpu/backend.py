@@ -79,12 +79,12 @@ class CpuBackend:
             raise ArithmeticError("the processor's matrix product is wrong")
 
     def estimate(self, manifest: Manifest) -> Need:
-        """Weights as float32, and the activations of as many batches as run side by side.
+        """Weights as float32, and the activations of what runs side by side, one a long text.
 
         For T tokens: twelve rows of the hidden size and three of the intermediate one each; where
         scores are kept whole (DeBERTa, MPNet, T5) also four score tables of heads × longest text.
         """
-        tokens = max(BATCH_TOKENS * self.threads, manifest.max_tokens)
+        tokens = max(BATCH_TOKENS, manifest.max_tokens) + (self.threads - 1) * BATCH_TOKENS
         row = 12 * manifest.hidden + 3 * manifest.intermediate
         if any(manifest.config.get(key) for key in RELATIVE):
             row += 4 * manifest.heads * manifest.max_tokens
