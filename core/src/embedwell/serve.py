@@ -65,8 +65,10 @@ async def _serve(
         _say_who_may_call(runtime)
         log.info("starting on %s, data in %s", place, runtime.data_dir)
         app = create_app(runtime)
-        close = asyncio.Event()
-        serving = asyncio.create_task(server.serve(app, listener, close, tls=certified, most=most))
+        close, stopping = asyncio.Event(), asyncio.Event()
+        serving = asyncio.create_task(
+            server.serve(app, listener, close, tls=certified, most=most, stopping=stopping)
+        )
         announcing = asyncio.create_task(_announce(runtime, place))
         fatal = asyncio.create_task(_first_failure(runtime, announcing))
         stopped = asyncio.create_task(stop.wait())
@@ -77,6 +79,7 @@ async def _serve(
             log.critical("stopping: %s", fatal.result())
         if serving.done() and (error := serving.exception()):
             log.critical("stopping: the HTTP server failed", exc_info=error)
+        stopping.set()
         if not await _drain(runtime, app):
             code = code or EXIT_CUT
         close.set()
