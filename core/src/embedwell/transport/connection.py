@@ -76,7 +76,8 @@ class Connection:
         if self._timer is None:
             self._writer.transport.abort()
         else:
-            self._writer.write(self._protocol.too_many())
+            with suppress(OSError, RuntimeError):  # it has left already
+                self._writer.write(self._protocol.too_many())
             self._shut()
 
     def _speak(self, group: TaskGroup) -> Http1:
@@ -158,6 +159,7 @@ class Connection:
             with suppress(OSError):
                 await self._writer.wait_closed()
         finally:
+            self._outgoing.close()
             if self._aborting is not None:
                 self._aborting.cancel()
 

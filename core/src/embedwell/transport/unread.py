@@ -37,6 +37,10 @@ class Outgoing:
         finally:
             self._writing = 0
 
+    def close(self) -> None:
+        """Nothing waits any more."""
+        self._home.forget(self)
+
     @property
     def held(self) -> int:
         """Bytes of ours that wait for the client."""
@@ -77,6 +81,10 @@ class Unread:
                 self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
         if outgoing.held > PIECE:
             self._relieve()
+
+    def forget(self, outgoing: Outgoing) -> None:
+        """It is closed."""
+        self._behind.discard(outgoing)
 
     def close(self) -> None:
         """Looks no more."""
