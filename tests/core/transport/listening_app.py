@@ -27,9 +27,7 @@ async def listening_app(
     if buffer:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
     port = listener.getsockname()[1]
-    serving = asyncio.create_task(
-        serve(app, listener, stop, most=most, tls=tls, stopping=stopping)
-    )
+    serving = asyncio.create_task(serve(app, listener, stop, most=most, tls=tls, stopping=stopping))
     try:
         yield port
     finally:

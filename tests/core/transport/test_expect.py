@@ -13,7 +13,9 @@ from tests.core.transport.listening_app import Peer, listening_app
 BODY = json.dumps({"model": TAG, "input": "a"}).encode()
 
 
-def head(path: str = "/embeddings", length: int = len(BODY), kind: str = "application/json") -> bytes:
+def head(
+    path: str = "/embeddings", length: int = len(BODY), kind: str = "application/json"
+) -> bytes:
     lines = [
         f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Type: {kind}",
         f"Content-Length: {length}", "Expect: 100-continue", "", "",
@@ -41,6 +43,9 @@ async def refused(port: int, sent: bytes, status: int) -> None:
 
 
 class Locked(Plugin):
+    def __init__(self) -> None:
+        """It needs no settings."""
+
     async def guard(self, head: RequestHead) -> Caller | None:
         raise Unauthorized("no key")
 

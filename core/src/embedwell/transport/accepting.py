@@ -54,4 +54,4 @@ class Acceptor:
     def _wait_for_descriptors(self, error: OSError) -> None:
         self._loop.remove_reader(self._listener)
         self._pause = self._loop.call_later(PAUSE_SECONDS, self._listen)
-        self._starved(error.strerror)
+        self._starved(error.strerror or str(error))

@@ -80,7 +80,9 @@ class Http1(H11Protocol):
         client = self.connection
         return isinstance(client, Patient) and client.client_is_waiting_for_100_continue
 
-    async def _run(self, scope: Any, receive: Any, send: Any, *_: Any) -> None:
+    async def _run(
+        self, scope: Any, receive: Any, send: Any, sync_spawn: Any, call_soon: Any
+    ) -> None:
         async def wanting() -> Any:
             if self._is_awaited():
                 headers = self.config.response_headers("h11")
