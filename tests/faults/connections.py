@@ -31,7 +31,7 @@ DRIP_SECONDS = 15.0
 GROWTH = 50_000_000  # bytes of resident memory
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
-ALONE = {"connection": "close"}  # one that rests could be ended as it is used
+ALONE = httpx.Limits(max_keepalive_connections=0)  # one that rests could be ended as it is used
 
 
 class Under(Struct):
@@ -45,7 +45,7 @@ class Under(Struct):
 
     async def ask(self) -> None:
         began = time.monotonic()
-        (await self.client.get("/health", headers=ALONE)).raise_for_status()
+        (await self.client.get("/health")).raise_for_status()
         self.seconds.append(time.monotonic() - began)
 
 
@@ -61,7 +61,7 @@ async def server(folder: Path) -> AsyncIterator[Under]:
         assert process.stdout
         line = (await asyncio.wait_for(process.stdout.readline(), 120)).decode()
         url = line.split("ready on ")[1].split(" ")[0]
-        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=30, limits=ALONE) as client:
             port = int(url.rpartition(":")[2])
             yield Under(process.pid, port, folder / "log", client)
     finally:
@@ -143,7 +143,7 @@ async def _until(under: Under, status: int) -> None:
 
 
 async def _models(under: Under) -> int:
-    return (await under.client.get("/models", headers=ALONE)).status_code
+    return (await under.client.get("/models")).status_code
 
 
 async def other_http(under: Under) -> None:

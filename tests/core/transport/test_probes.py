@@ -98,3 +98,14 @@ async def test_t32_probes_are_answered_over_tls_too(tmp_path: Path) -> None:
             await peer.send(request.replace(b"/test", b"/models"))
             assert (await peer.answer())[0] == status
             peer.close()
+
+
+async def test_t32_whoever_has_just_come_makes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "LEAST_SECONDS", 1.0)
+    async with listening_app(app_of(), most=1) as port:
+        first, *others = [await Peer.connect(port) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        await first.send(HEALTH)
+        assert (await first.answer())[0] == 200
+        for peer in (first, *others):
+            peer.close()

@@ -136,7 +136,7 @@ class Connection:
         self._head_begun = False
         self._timer = self._loop.call_later(seconds, self.end)
         if not self._crowded:
-            self._home.resting[self._task] = self.end
+            self._home.rests(self._task, self.end)
 
     def _wake(self) -> None:
         if self._timer is not None:
