@@ -88,10 +88,11 @@ async def test_beyond_the_most_bytes_who_has_read_nothing_for_longest_is_cut(
     app = app_of(route(answered))
     async with listening_app(app, buffer=KERNEL) as port:
         clients = [Client(port) for _ in range(3)]
-        for client in clients:
-            await client.ask()
-            await asyncio.sleep(1.0)
         first, *others = clients
+        await first.ask()
+        for client in others:
+            await asyncio.sleep(1.0)
+            await client.ask()
         assert [await client.all() for client in others] == [True, True]
         assert not await first.all()
         for client in clients:
