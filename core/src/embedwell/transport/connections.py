@@ -66,6 +66,10 @@ class Connections:
         self._loop = asyncio.get_running_loop()
         self._acceptor = Acceptor(listener, self._take, self._wait, self._starved)
 
+    def rests(self, task: Task, end: Callable[[], object]) -> None:
+        """It is waited for, and may be ended for another, until it leaves `resting` by itself."""
+        self.resting[task] = Guest(self._loop.time(), end)
+
     async def aclose(self) -> None:
         """Ends those that rest, then, after LAST_SECONDS, all."""
         self._acceptor.close()
@@ -105,10 +109,6 @@ class Connections:
         if len(self._probing) >= PROBE_PLACES:
             self._make_room(self._probing)
         self._probing[task] = Guest(self._loop.time(), end)
-
-    def rests(self, task: Task, end: Callable[[], object]) -> None:
-        """It is waited for, and may be ended for another; removed from `resting` by itself."""
-        self.resting[task] = Guest(self._loop.time(), end)
 
     def _starved(self, why: str) -> None:
         self._make_room(self.resting)
