@@ -153,6 +153,7 @@ CASES = {
     "a load of forty seconds": Case(load_of_forty_seconds, grace=0.5, code=CUT),
     "a download": Case(download, within=SPARE),
     "a client that does not read": Case(client_that_does_not_read, within=8.0),
+    "one that does not, and little grace": Case(client_that_does_not_read, grace=0.5),
     "a second signal": Case(second_signal, code=130, within=1.0),
     "a start": Case(start, starting=40.0, within=SPARE),
 }

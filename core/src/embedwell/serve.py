@@ -92,21 +92,22 @@ async def _serve(
 
 
 async def _drain(runtime: Runtime, app: App) -> bool:
-    """New work is refused; whether all accepted work finished within the grace period.
+    """New work is refused; whether all accepted work was answered within the grace period.
 
-    What did not gets its error while its connection is still open.
+    What was not gets its error while its connection is still open.
     """
     log.info("stopping: %d requests under way", app.in_flight)
     app.begin_drain()
     runtime.drain()
     with anyio.move_on_after(runtime.server.grace_seconds) as scope:
         await app.drained()
+    lost = app.unanswered
     if scope.cancelled_caught:
         log.warning("%d requests did not end in time", app.in_flight)
         app.cut()
         with anyio.move_on_after(1):
             await app.drained()
-    return not scope.cancelled_caught
+    return not lost
 
 
 async def _first_failure(runtime: Runtime, announcing: "asyncio.Task[None]") -> str:
