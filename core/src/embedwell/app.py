@@ -36,6 +36,7 @@ class App:
 
     def __init__(self, core: Core) -> None:
         self._traffic = Traffic()
+        self._under_way: set[Leftover] = set()
         core.in_flight = lambda: self.in_flight
         self._document = b""
         self._version, self._max_inputs = __version__, core.max_inputs
@@ -77,10 +78,12 @@ class App:
         else:
             leftover = Leftover(receive, send)
             self._traffic.begin()
+            self._under_way.add(leftover)
             try:
                 await self._run(scope, leftover.receive, leftover.send)
                 await leftover.finish()
             finally:
+                self._under_way.discard(leftover)
                 self._traffic.end()
 
     def begin_drain(self) -> None:
@@ -98,6 +101,11 @@ class App:
     def in_flight(self) -> int:
         """HTTP requests under way, WebSockets not among them."""
         return self._traffic.in_flight
+
+    @property
+    def unanswered(self) -> int:
+        """Of them, those whose answer is still to be made, not only to be taken by its client."""
+        return sum(not request.answered for request in self._under_way)
 
     async def drained(self) -> None:
         """Returns when no request is under way."""

@@ -72,8 +72,10 @@ async def _serve(
         _say_who_may_call(runtime)
         log.info("starting on %s, data in %s", place, runtime.data_dir)
         app = create_app(runtime)
-        close = asyncio.Event()
-        serving = asyncio.create_task(server.serve(app, listener, close, tls=certified, most=most))
+        close, stopping = asyncio.Event(), asyncio.Event()
+        serving = asyncio.create_task(
+            server.serve(app, listener, close, tls=certified, most=most, stopping=stopping)
+        )
         announcing = asyncio.create_task(_announce(runtime, place))
         fatal = asyncio.create_task(_first_failure(runtime, announcing))
         stopped = asyncio.create_task(stop.wait())
@@ -84,6 +86,7 @@ async def _serve(
             log.critical("stopping: %s", fatal.result())
         if serving.done() and (error := serving.exception()):
             log.critical("stopping: the HTTP server failed", exc_info=error)
+        stopping.set()
         if not await _drain(runtime, app):
             code = code or EXIT_CUT
         close.set()
@@ -96,21 +99,22 @@ async def _serve(
 
 
 async def _drain(runtime: Runtime, app: App) -> bool:
-    """New work is refused; whether all accepted work finished within the grace period.
+    """New work is refused; whether all accepted work was answered within the grace period.
 
-    What did not gets its error while its connection is still open.
+    What was not gets its error while its connection is still open.
     """
     log.info("stopping: %d requests under way", app.in_flight)
     app.begin_drain()
     runtime.drain()
     with anyio.move_on_after(runtime.server.grace_seconds) as scope:
         await app.drained()
+    lost = app.unanswered
     if scope.cancelled_caught:
         log.warning("%d requests did not end in time", app.in_flight)
         app.cut()
         with anyio.move_on_after(1):
             await app.drained()
-    return not scope.cancelled_caught
+    return not lost
 
 
 async def _first_failure(runtime: Runtime, announcing: "asyncio.Task[None]") -> str:

@@ -310,6 +310,27 @@ async def test_bodies_in_flight_are_bounded_by_what_came(
     assert (await post(app, "/embeddings", BODY)).status == 200
 
 
+async def test_a_scrape_is_answered_beside_as_many_requests_as_there_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(admission, "MAX_REQUESTS", 1)
+    may_end = asyncio.Event()
+
+    async def wait(request: Request) -> Reply:
+        await may_end.wait()
+        return Reply(body="done")
+
+    app = app_of(route(wait), route(ok, path="/metrics", access="metrics"))
+    connection = Connection(app, scope_of("GET", "/test"))
+    connection.send(b"")
+    await asyncio.sleep(0)
+    assert (await get(app, "/models")).code == "OVERLOADED"
+    for path in ("/health", "/ready", "/metrics"):
+        assert (await get(app, path)).status == 200
+    may_end.set()
+    assert (await connection.answer()).status == 200
+
+
 async def test_alone_any_legal_body_may_come(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "LEAST_BYTES", 0)
     monkeypatch.setattr(admission, "BODIES", 0)

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from embedwell.http.asgi import App, Receive, Scope, Send, target
-from embedwell.http.context import NO_ANSWER, Exchange, exchange
+from embedwell.http.context import NO_ANSWER, PROBES, Exchange, exchange
 from embedwell.interfaces.events import Event, RequestFinished
 
 MAX_PATH = MAX_PROBLEM = MAX_NAME = 200
-PROBES = ("/health", "/ready", "/metrics")  # asked every few seconds
 WORD = re.compile(r"[\w.:/@+\\-]+", re.ASCII)  # what cannot look like further fields
 access_log = logging.getLogger("embedwell.access")
 
