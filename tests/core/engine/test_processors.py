@@ -5,8 +5,11 @@ import threading
 import pytest
 import torch
 
-from embedwell.engine.cpu.processors import FEW, MOST, Processors
+from embedwell.engine.cpu.processors import MOST, WORTH, Processors
 from embedwell.interfaces.encoders import Batch
+
+WEIGHTS = WORTH // 100
+FEW = 101  # tokens
 
 
 def batch(*lengths: int) -> Batch:
@@ -18,7 +21,7 @@ def used(processors: Processors, own: Batch) -> int:
     found: list[int] = []
 
     def run() -> None:
-        with processors.taken(own):
+        with processors.taken(WEIGHTS, own):
             found.append(torch.get_num_threads())
 
     thread = threading.Thread(target=run)
@@ -31,7 +34,7 @@ def used(processors: Processors, own: Batch) -> int:
     ("count", "lengths", "threads"),
     [
         (2, (FEW,), 2),
-        (2, (FEW - 1,), 1),
+        (2, (FEW - 2,), 1),
         (2, (FEW, FEW), 1),
         (6, (9, 9), 1),
         (2 * MOST + 1, (9, 9), 2),
@@ -46,13 +49,13 @@ def test_a_long_text_takes_all_and_a_batch_its_share(
 
 def test_beside_another_a_long_text_has_its_share() -> None:
     processors = Processors(2)
-    with processors.taken(batch(1)):
+    with processors.taken(WEIGHTS, batch(1)):
         assert used(processors, batch(FEW)) == 1
     assert used(processors, batch(FEW)) == 2
 
 
 def test_what_fails_takes_nothing_any_more() -> None:
     processors = Processors(2)
-    with pytest.raises(MemoryError), processors.taken(batch(1)):
+    with pytest.raises(MemoryError), processors.taken(WEIGHTS, batch(1)):
         raise MemoryError
     assert used(processors, batch(FEW)) == 2

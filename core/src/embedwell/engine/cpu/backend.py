@@ -121,7 +121,7 @@ class CpuBackend:
             settling = Settling(read, heads, facts_of, manifest.max_tokens)
             body, verdict = settling.settle(self.dtype, trial)
         facts = facts_of(body, verdict)
-        return TorchEncoder(body, heads, facts, self._processors.taken)
+        return TorchEncoder(body, heads, facts, partial(self._processors.taken, facts.need.weights))
 
     def _facts(
         self, heads: "Heads", manifest: Manifest, body: "Body", verdict: Verdict

@@ -13,7 +13,9 @@ from embedwell.engine.cpu import threads
 from embedwell.interfaces.encoders import Batch
 
 MOST = 8  # batches side by side: activations take memory
-FEW = 128  # tokens that one processor computes before others would have been woken
+# Bytes of weights times tokens that are worth waking other processors for: ten milliseconds of one.
+# They wait for each other at every product, and whoever else uses one for a moment stops them all.
+WORTH = 5_000_000_000
 
 
 class Processors:
@@ -26,13 +28,16 @@ class Processors:
         self._busy = 0
 
     @contextmanager
-    def taken(self, batch: Batch) -> Iterator[None]:
-        """The calling thread has its share meanwhile; all of them for a long text alone."""
+    def taken(self, weights: int, batch: Batch) -> Iterator[None]:
+        """The calling thread has its share meanwhile; all of them for a text alone that is long.
+
+        `weights` are the model's bytes.
+        """
         with self._lock:
             self._busy += 1
             alone = self._busy == 1
         try:
-            whole = alone and len(batch.lengths) == 1 and batch.lengths[0] >= FEW
+            whole = alone and len(batch.lengths) == 1 and batch.lengths[0] * weights >= WORTH
             threads.use(self._count if whole else self._count // self.side_by_side)
             yield
         finally:
