@@ -1,6 +1,7 @@
 """Vectors of texts in batches of any making, and how far apart two sets of them are."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,16 +21,22 @@ SHORTEST = 1e-30  # of a row: shorter ones have no direction
 
 
 def encoded(
-    encoder: Encoder, tokens: Tokens, batches: Batches, step: Callable[[int], None]
+    encoder: Encoder,
+    tokens: Tokens,
+    batches: Batches,
+    step: Callable[[int], None],
+    threads: int = 1,
 ) -> "Rows":
     """Rows in the texts' order; `step` hears how many texts each batch had.
 
-    Raises ModelError for a value that is not finite.
+    So many `threads` run batches side by side. Raises ModelError for a value that is not finite.
     """
     rows = np.empty((len(tokens.lengths), encoder.facts.dimensions), np.float32)
-    for batch in batches:
-        rows[list(batch)] = encoder.encode(batch_of(tokens, batch))
-        step(len(batch))
+    with ThreadPoolExecutor(threads) as pool:
+        found = pool.map(lambda batch: encoder.encode(batch_of(tokens, batch)), batches)
+        for batch, some in zip(batches, found, strict=True):
+            rows[list(batch)] = some
+            step(len(batch))
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         bad = int(np.argmin(finite))

@@ -20,6 +20,11 @@ class Encoders:
         self.dtype = engine.dtype
         self._asked, self._float32 = _backend(engine, engine.dtype), _backend(engine, "float32")
 
+    @property
+    def threads(self) -> int:
+        """How many batches run side by side."""
+        return self._asked.threads
+
     @contextmanager
     def asked(self, subject: Subject) -> Iterator[Encoder]:
         """As the server's first load. Raises InvalidModel, OutOfMemory, as the others do."""

@@ -31,34 +31,39 @@ def verify(subject: Subject, encoders: Encoders, progress: Progress) -> Verifica
     with encoders.asked(subject) as encoder:
         facts = encoder.facts
         dtype = facts.verdict.dtype
-        ours = _alone(subject, encoder, progress, dtype)
-        checks = [_batches(subject, encoder, ours, progress)]
+        ours = _alone(subject, encoder, progress, dtype, encoders.threads)
+        checks = [_batches(subject, encoder, ours, progress, encoders.threads)]
     exact = ours
     if dtype != EXACT:
         with encoders.float32(subject) as encoder:
-            exact = _alone(subject, encoder, progress, EXACT)
+            exact = _alone(subject, encoder, progress, EXACT, encoders.threads)
     checks.append(_precision(dtype, ours, exact))
     with encoders.stock(subject) as encoder:
-        stock = _alone(subject, encoder, progress, "transformers")
+        stock = _alone(subject, encoder, progress, "transformers", encoders.threads)
     checks.append(_transformers(exact, stock))
     checks.append(_peer(subject, exact, progress))
     return _summary(subject, encoders.dtype, facts, checks, time.monotonic() - began)
 
 
-def _alone(subject: Subject, encoder: Encoder, progress: Progress, what: str) -> "Rows":
+def _alone(
+    subject: Subject, encoder: Encoder, progress: Progress, what: str, threads: int
+) -> "Rows":
     count = len(subject.texts)
     steps = progress.begin(f"{what}: each text alone", count)
-    return encoded(encoder, subject.tokens, alone(count), steps)
+    return encoded(encoder, subject.tokens, alone(count), steps, threads)
 
 
-def _batches(subject: Subject, encoder: Encoder, ours: "Rows", progress: Progress) -> Check:
+def _batches(
+    subject: Subject, encoder: Encoder, ours: "Rows", progress: Progress, threads: int
+) -> Check:
     from embedwell.engine.tolerances import COMPOSITION
 
     count, dtype = len(subject.texts), encoder.facts.verdict.dtype
     mixtures = together(count)
     steps = progress.begin(f"{dtype}: in batches", count * len(mixtures))
     found = [
-        distances(encoded(encoder, subject.tokens, batches, steps), ours) for batches in mixtures
+        distances(encoded(encoder, subject.tokens, batches, steps, threads), ours)
+        for batches in mixtures
     ]
     what = f"{dtype}: in {sum(map(len, mixtures))} batches against alone"
     return check("batches", what, np.max(found, axis=0), COMPOSITION[dtype])
