@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from embedwell.errors import Invalid, InvalidModel
+from embedwell.interfaces.embedding import EmbeddingCall, Tokens
 from embedwell.interfaces.models import ModelKey, Snapshot
+from embedwell.tokenization.tokenizer import Tokenizer
 from embedwell.tokenization.tokenizers import INLINE, Tokenizers
 from tests.core.tokenization import small_tokenizers as small
 from tests.core.tokenization.small_tokenizers import CLS, MANIFEST, SEP, call, ids
@@ -87,6 +90,25 @@ async def test_a_slow_tokenizer_leaves_the_loop(threads: CountedThreads, tmp_pat
         await tokenizers.encode(model, MANIFEST, call("w0"))
     assert threads.names == ["load", "encode", "encode"]
     await tokenizers.aclose()
+
+
+async def test_one_that_had_to_wait_for_a_processor_stays(
+    tokenizers: Tokenizers,
+    threads: CountedThreads,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encode = Tokenizer.encode
+
+    def late(tokenizer: Tokenizer, asked: EmbeddingCall) -> Tokens:
+        time.sleep(0.05)
+        return encode(tokenizer, asked)
+
+    monkeypatch.setattr(Tokenizer, "encode", late)
+    model = snapshot(tmp_path / "m")
+    for _ in range(3):
+        await tokenizers.encode(model, MANIFEST, call("w0"))
+    assert threads.names == ["load"]
 
 
 async def test_the_least_recently_used_goes(

@@ -22,7 +22,7 @@ class Tokenizers:
     """Loads in threads, once per content however many ask; keeps the last `capacity`."""
 
     def __init__(self, threads: Threads, capacity: int = 8, patience: float = 0.01) -> None:
-        """After `patience` seconds for a short text a tokeniser leaves the loop for good."""
+        """A tokeniser that takes `patience` seconds for a short text leaves the loop for good."""
         self._threads = threads
         self._capacity = capacity
         self._patience = patience
@@ -37,11 +37,11 @@ class Tokenizers:
         tokenizer = await self._of(snapshot, manifest)
         if snapshot.digest in self._slow or tokenizer.size(call) >= INLINE:
             return await self._threads.run(tokenizer.encode, call)
-        started = time.perf_counter()
+        started = time.thread_time()  # on a busy machine the loop waits for its turn as well
         try:
             return tokenizer.encode(call)
         finally:
-            if time.perf_counter() - started > self._patience:
+            if time.thread_time() - started > self._patience:
                 self._slow.add(snapshot.digest)
 
     async def _of(self, snapshot: Snapshot, manifest: Manifest) -> Tokenizer:
