@@ -55,7 +55,7 @@ def mixed(
 ) -> tuple[int, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
     """How many batches there were, and each vector's distance to its text's alone."""
     dice, count, parts = random.Random(0), len(tokens.lengths), []
-    single = encoded(encoder, tokens, alone(count), lambda done: None)
+    single = encoded(encoder, tokens, alone(count), lambda done: None, 1)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         size = min(LARGEST, 2 + int(2 * dice.paretovariate(0.8)))

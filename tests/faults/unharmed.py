@@ -14,7 +14,7 @@ from embedwell import Embedded
 from embedwell.testing.server import RunningServer
 
 PATIENCE = 30.0  # seconds, on a busy machine
-DEVICE = ("embedwell-device", "embedwell-lane")
+DEVICE = "embedwell-device"
 POOLED = 8  # threads of bounded pools that may not have been needed before
 
 

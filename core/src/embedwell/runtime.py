@@ -167,7 +167,7 @@ class Runtime:
         self.batcher = Batcher(
             self.config.batching,
             device=self._backend.device,
-            threads=self._backend.threads,
+            threads=self._backend.side_by_side,
             check=self._backend.check,
             horizon=self.config.server.request_timeout / 2,
             emit=self.emit,

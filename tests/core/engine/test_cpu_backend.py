@@ -195,7 +195,7 @@ def test_what_counts_as_a_lack_of_memory(error: Exception, lacking: bool) -> Non
 
 
 def test_batches_run_side_by_side_up_to_a_bound() -> None:
-    assert [CpuBackend(count).threads for count in (1, 3, 8, 64)] == [1, 3, 8, 8]
+    assert [CpuBackend(count).side_by_side for count in (1, 3, 8, 64)] == [1, 3, 8, 8]
 
 
 def test_what_runs_side_by_side_takes_memory_at_once(bert: Path) -> None:

@@ -37,7 +37,8 @@ def used(processors: Processors, own: Batch) -> int:
         (2, (FEW - 2,), 1),
         (2, (FEW, FEW), 1),
         (6, (9, 9), 1),
-        (2 * MOST + 1, (9, 9), 2),
+        (12, (9, 9), 2),
+        (2 * MOST + 1, (9, 9), 3),
         (2 * MOST + 1, (FEW,), 2 * MOST + 1),
     ],
 )

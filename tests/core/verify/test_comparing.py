@@ -47,10 +47,11 @@ def test_every_making_of_batches_has_every_text_once(count: int) -> None:
     assert makings == together(count)
 
 
-def test_rows_come_back_in_the_order_of_the_texts() -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_rows_come_back_in_the_order_of_the_texts(threads: int) -> None:
     encoder, steps = FakeEncoder(), list[int]()
-    straight = encoded(encoder, TOKENS, alone(3), steps.append)
-    mixed = encoded(encoder, TOKENS, [[2, 0], [1]], steps.append)
+    straight = encoded(encoder, TOKENS, alone(3), steps.append, threads)
+    mixed = encoded(encoder, TOKENS, [[2, 0], [1]], steps.append, threads)
     np.testing.assert_array_equal(straight, mixed)
     assert steps == [1, 1, 1, 2, 1]
 
@@ -64,7 +65,7 @@ class NotFinite(FakeEncoder):
 
 def test_values_that_are_not_finite_end_it() -> None:
     with pytest.raises(ModelError, match="not finite for text 2: do not serve it"):
-        encoded(NotFinite(), TOKENS, [[0, 1, 2]], lambda count: None)
+        encoded(NotFinite(), TOKENS, [[0, 1, 2]], lambda count: None, 2)
 
 
 def test_every_dtype_has_both_tolerances() -> None:

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from weakref import WeakKeyDictionary
 
-from embedwell.batching.jobs import Failure, Job, Run, Submitted, parts_of
-from embedwell.batching.plan import Limits, halves, smaller
+from embedwell.batching.jobs import Busy, Failure, Job, Run, Submitted, parts_of
+from embedwell.batching.plan import Limits, Share, halves, smaller
 from embedwell.batching.queue import Queue
 from embedwell.batching.room import Room
 from embedwell.batching.workers import Outcome, Workers
@@ -60,7 +60,7 @@ class Batcher:
             threads, timeout=settings.batch_timeout, clock=clock, done=self._done, returned=_let_go
         )
         self._jobs: set[Job] = set()
-        self._long: Run | None = None  # of those that take more memory than a batch one runs
+        self._offered: set[Run] = set()  # not answered yet
         self._pump_due = False
         self._closed = False
         self._rate = 0.0
@@ -147,7 +147,7 @@ class Batcher:
         with self._guarded():
             for free in range(idle, -1, -1):
                 work = self._next_work(free)
-                if work is None or not self._may_run(work):
+                if work is None:
                     break
                 self._workers.offer(work)
 
@@ -158,27 +158,10 @@ class Batcher:
             if isinstance(work, _Probe):
                 work.offered = False
             else:
-                self._return(work)
+                self._queue.restore(work)
+                self._offered.discard(work)
+                work.handle.release()
         return idle
-
-    def _return(self, run: Run) -> None:
-        self._queue.restore(run)
-        run.handle.release()
-        self._ended(run)
-
-    def _may_run(self, work: "Run | _Probe") -> bool:
-        """One long sequence at a time: the model's peak counts one. A second goes back."""
-        if isinstance(work, _Probe) or not work.long:
-            return True
-        if self._long is not None:
-            self._return(work)
-            return False
-        self._long = work
-        return True
-
-    def _ended(self, work: "Run | _Probe") -> None:
-        if self._long is work:
-            self._long = None
 
     def _next_work(self, free: int) -> "Run | _Probe | None":
         """For one of the `free` threads; where there is none, for the first that will be."""
@@ -186,11 +169,17 @@ class Batcher:
         if probe is not None and not probe.offered and not probe.proof.done():
             probe.offered = True
             return probe
-        threads, least = (free, LEAST) if free else (self._workers.count, AHEAD)
-        run = self._queue.next_run(threads, least)
+        share = Share(free, LEAST) if free else Share(self._workers.count, AHEAD)
+        run = self._queue.next_run(share, self._busy())
         if run is not None:
             run.handle.hold()
+            self._offered.add(run)
         return run
+
+    def _busy(self) -> Busy:
+        """A model's peak counts one long sequence, and some models keep a text's length meanwhile."""
+        singles = frozenset(run.handle.encoder for run in self._offered if run.single)
+        return Busy(singles, any(run.long for run in self._offered))
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -208,7 +197,7 @@ class Batcher:
 
     def _done(self, work: "Run | _Probe", outcome: Outcome) -> None:
         failure = outcome.result if isinstance(outcome.result, Failure) else None
-        self._ended(work)
+        self._offered.discard(work)  # one that hangs bars nobody any more
         self.proven = failure is None
         with self._guarded():
             if isinstance(work, _Probe):
@@ -224,7 +213,7 @@ class Batcher:
     def _report(self, run: Run, outcome: Outcome, failure: Failure | None) -> None:
         tokens = sum(run.lengths)
         if failure is None and outcome.seconds > 0:
-            rate = self._workers.count * tokens / outcome.seconds
+            rate = (self._workers.busy + 1) * tokens / outcome.seconds  # others ran beside it
             self._rate = rate if not self._rate else 0.9 * self._rate + 0.1 * rate
         self._emit(
             BatchRun(

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from embedwell.batching.plan import Limits, cost
 from embedwell.interfaces.embedding import Tokens
-from embedwell.interfaces.encoders import Batch, ModelHandle
+from embedwell.interfaces.encoders import Batch, Encoder, ModelHandle
 
 if TYPE_CHECKING:
     from embedwell.interfaces.encoders import Rows
@@ -61,6 +61,11 @@ class Job:
         """Tokens of its next sequence, the longest of those that wait."""
         return self.tokens.lengths[self.waiting[0]]
 
+    @property
+    def long(self) -> bool:
+        """Whether its next sequence takes more memory than a batch may."""
+        return self.longest > self.handle.encoder.facts.batch_tokens
+
     def deliver(self, chunk: Chunk, began: float) -> None:
         if self.over:
             return
@@ -75,6 +80,16 @@ class Job:
         if not self.over:
             self.future.set_exception(error)
             self.chunks.clear()
+
+
+class Busy(Struct, frozen=True):
+    """What runs now and bars others: models that take one text at a time, a long sequence."""
+
+    single: frozenset[Encoder] = frozenset()
+    long: bool = False
+
+    def bars(self, work: "Job | Run") -> bool:
+        return (self.long and work.long) or work.handle.encoder in self.single
 
 
 class Part(Struct, frozen=True):
@@ -99,6 +114,11 @@ class Run:
             self.lengths,
             tuple(p.job.tokens.skip for p in self.parts for _ in p.indices),
         )
+
+    @property
+    def single(self) -> bool:
+        """Whether its model takes one text at a time."""
+        return self.handle.encoder.facts.verdict.single
 
     @property
     def long(self) -> bool:

@@ -28,12 +28,17 @@ def cost(lengths: Sequence[int], limits: Limits) -> int:
     return max(lengths, default=0) * len(lengths)
 
 
-def shared(waiting: int, limits: Limits, threads: int, least: int) -> Limits:
-    """Limits of a batch that leaves as much of the `waiting` tokens to each other of the `threads`.
+class Share(Struct, frozen=True):
+    """How many threads are to have as much as this one, where that is `least` tokens."""
 
-    Not less than `least`, for small batches cost more a token.
-    """
-    return replace(limits, budget=min(limits.budget, max(least, -(-waiting // threads))))
+    threads: int
+    least: int
+
+
+def shared(waiting: int, limits: Limits, share: Share) -> Limits:
+    """Limits of a batch that takes its share of the `waiting` tokens."""
+    own = max(share.least, -(-waiting // share.threads))
+    return replace(limits, budget=min(limits.budget, own))
 
 
 def fill(requests: Sequence[Sequence[int]], limits: Limits, oldest: int = 0) -> list[int]:

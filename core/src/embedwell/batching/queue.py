@@ -4,8 +4,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from itertools import islice
 
-from embedwell.batching.jobs import Job, Part, Run, parts_of
-from embedwell.batching.plan import Limits, fill, reach, shared
+from embedwell.batching.jobs import Busy, Job, Part, Run, parts_of
+from embedwell.batching.plan import Limits, Share, fill, reach, shared
 from embedwell.interfaces.encoders import Encoder, ModelHandle
 
 MAX_SEQUENCES = 4096  # of one request that a plan looks at; a batch never holds more
@@ -50,34 +50,44 @@ class Queue:
             self._models.setdefault(part.job.handle.encoder, deque()).appendleft(part.job)
         part.job.waiting.extendleft(reversed(part.indices))
 
-    def next_run(self, threads: int = 1, least: int = 1) -> Run | None:
+    def next_run(self, share: Share, busy: Busy) -> Run | None:
         """What to run now, or None; jobs that are over are dropped on the way.
 
-        Others of so many `threads` get as much, where a batch then still has `least` tokens.
+        What is barred by that which is `busy` stays where it is.
         """
-        while self._forced:
-            run = self._forced.popleft()
+        return self._next_forced(busy) or self._next_planned(share, busy)
+
+    def _next_forced(self, busy: Busy) -> Run | None:
+        for run in list(self._forced):
             parts = parts_of(run.items)
+            if parts and busy.bars(run):
+                continue
+            self._forced.remove(run)
             if parts:
                 return Run(parts, run.limits, forced=True)
-        while self._models:
-            encoder, jobs = next(iter(self._models.items()))
-            run_or_none = self._take(jobs, threads, least)
-            self._models.move_to_end(encoder)
-            if not jobs:
-                del self._models[encoder]
-            if run_or_none:
-                return run_or_none
         return None
 
-    def _take(self, jobs: deque[Job], threads: int, least: int) -> Run | None:
+    def _next_planned(self, share: Share, busy: Busy) -> Run | None:
+        for encoder, jobs in list(self._models.items()):
+            run = self._take(jobs, share, busy)
+            if not jobs:
+                del self._models[encoder]
+            elif run:
+                self._models.move_to_end(encoder)
+            if run:
+                return run
+        return None
+
+    def _take(self, jobs: deque[Job], share: Share, busy: Busy) -> Run | None:
         alive = [job for job in jobs if not job.over and job.waiting]
-        if not alive:
-            jobs.clear()
+        jobs.clear()
+        jobs.extend(alive)
+        ready = [job for job in alive if not busy.bars(job)]
+        if not ready:
             return None
-        limits = self._limits(alive[0].handle)
-        waiting = _tokens(alive, threads * limits.budget)
-        counts = _counts(alive, shared(waiting, limits, threads, least))
+        limits = self._limits(ready[0].handle)
+        waiting = _tokens(ready, share.threads * limits.budget)
+        counts = _counts(ready, shared(waiting, limits, share))
         parts = [
             Part(job, tuple(job.waiting.popleft() for _ in range(count)))
             for job, count in counts.items()

@@ -93,6 +93,12 @@ class Workers:
             self._disarm(work)
         return taken, idle
 
+    @property
+    def busy(self) -> int:
+        """Threads that run something."""
+        with self._changed:
+            return sum(worker.running is not None for worker in self._workers)
+
     def close(self) -> None:
         """Let the threads end after what they run."""
         with self._changed:
@@ -117,7 +123,7 @@ class Workers:
                 worker.lost = True
                 self._workers.remove(worker)
         if worker is None or left > 0:
-            self._arm(max(left, 0.001), work)
+            self._arm(left, work)
             return
         self._disarm(work)
         self.lost += 1

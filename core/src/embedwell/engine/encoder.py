@@ -1,8 +1,7 @@
 """A loaded model: batches in, float32 rows out."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from threading import Lock
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -28,8 +27,6 @@ class TorchEncoder:
         self._loaded: tuple[Body, Heads] | None = (body, heads)
         self._facts = facts
         self._taken = taken
-        # Positions that depend on a text's length are kept in the model meanwhile.
-        self._turn = Lock() if facts.verdict.single else nullcontext()
 
     @property
     def facts(self) -> EncoderFacts:
@@ -45,7 +42,7 @@ class TorchEncoder:
             raise RuntimeError("the encoder is closed")
         body, heads = self._loaded
         try:
-            with self._turn, self._taken(batch):
+            with self._taken(batch):
                 return rows(batch, body, heads, self._facts)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

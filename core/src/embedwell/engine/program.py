@@ -45,8 +45,9 @@ class Plain:
 class Recorded:
     """The same as a program, for any texts; in any number of threads at a time.
 
-    Nothing about the model may change any more. Call under inference mode. Raises Unpackable, or
-    whatever torch raises, where the model looks at numbers to decide what to compute.
+    Nothing about the model may change any more; its embeddings forget their padding ids, which are
+    for training. Call under inference mode. Raises Unpackable, or whatever torch raises, where the
+    model looks at numbers to decide what to compute.
     """
 
     def __init__(self, model: PreTrainedModel, example: Inputs, other: Inputs) -> None:
@@ -58,7 +59,7 @@ class Recorded:
         (self._kind,) = kinds
         for module in model.modules():
             if isinstance(module, torch.nn.Embedding):
-                module.padding_idx = None  # for training; checking it would look at numbers
+                module.padding_idx = None  # checking it would look at numbers
         self._program, self._weights = _record(_Pass(model), self._tensors(example))
         self(other)  # torch watches a first run, and improves the program at the second
         found = self(other)

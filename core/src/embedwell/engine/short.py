@@ -24,10 +24,10 @@ LONGEST = 1024  # tokens of a text: with more, keeping all scores gains nothing 
 
 
 class Rectangle(NamedTuple):
-    """`texts` × heads blocks of `length` places, from row `start` of what was gathered."""
+    """Blocks, a head of a text each, of `length` places, from row `start` of what was gathered."""
 
     start: int
-    texts: int
+    blocks: int
     length: int
 
 

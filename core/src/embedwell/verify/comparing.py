@@ -25,7 +25,7 @@ def encoded(
     tokens: Tokens,
     batches: Batches,
     step: Callable[[int], None],
-    threads: int = 1,
+    threads: int,
 ) -> "Rows":
     """Rows in the texts' order; `step` hears how many texts each batch had.
 

@@ -20,10 +20,9 @@ class Encoders:
         self.dtype = engine.dtype
         self._asked, self._float32 = _backend(engine, engine.dtype), _backend(engine, "float32")
 
-    @property
-    def threads(self) -> int:
-        """How many batches run side by side."""
-        return self._asked.threads
+    def threads(self, encoder: Encoder) -> int:
+        """How many may run its batches."""
+        return 1 if encoder.facts.verdict.single else self._asked.side_by_side
 
     @contextmanager
     def asked(self, subject: Subject) -> Iterator[Encoder]:

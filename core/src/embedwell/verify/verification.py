@@ -31,15 +31,15 @@ def verify(subject: Subject, encoders: Encoders, progress: Progress) -> Verifica
     with encoders.asked(subject) as encoder:
         facts = encoder.facts
         dtype = facts.verdict.dtype
-        ours = _alone(subject, encoder, progress, dtype, encoders.threads)
-        checks = [_batches(subject, encoder, ours, progress, encoders.threads)]
+        ours = _alone(subject, encoder, progress, dtype, encoders.threads(encoder))
+        checks = [_batches(subject, encoder, ours, progress, encoders.threads(encoder))]
     exact = ours
     if dtype != EXACT:
         with encoders.float32(subject) as encoder:
-            exact = _alone(subject, encoder, progress, EXACT, encoders.threads)
+            exact = _alone(subject, encoder, progress, EXACT, encoders.threads(encoder))
     checks.append(_precision(dtype, ours, exact))
     with encoders.stock(subject) as encoder:
-        stock = _alone(subject, encoder, progress, "transformers", encoders.threads)
+        stock = _alone(subject, encoder, progress, "transformers", encoders.threads(encoder))
     checks.append(_transformers(exact, stock))
     checks.append(_peer(subject, exact, progress))
     return _summary(subject, encoders.dtype, facts, checks, time.monotonic() - began)

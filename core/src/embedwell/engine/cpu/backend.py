@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from embedwell.engine.body import Body
     from embedwell.engine.heads import Heads
 
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 FLOAT = 4  # bytes
 BATCH_TOKENS = 2048  # smaller batches are slower, larger ones hardly faster
 RELATIVE = ("relative_attention", "relative_attention_num_buckets")  # scores are kept whole
@@ -49,8 +49,8 @@ class CpuBackend:
         self._memory = HostMemory()
 
     @property
-    def threads(self) -> int:
-        """How many batches run side by side: one a processor, up to eight."""
+    def side_by_side(self) -> int:
+        """How many batches run at a time: one a processor, up to eight."""
         return self._processors.side_by_side
 
     @property
@@ -61,7 +61,6 @@ class CpuBackend:
         """Import torch, transformers and these models' classes; unknown kinds are passed over."""
         from embedwell.engine import transformer
 
-        threads.use(self.thread_count)
         for model_type in model_types:
             try:
                 transformer.model_class(model_type)
@@ -72,7 +71,7 @@ class CpuBackend:
         """A small product; ArithmeticError where it comes out wrong."""
         import torch
 
-        threads.use(self.thread_count)
+        threads.use(1)  # batches may run beside it
         with torch.inference_mode():
             product = torch.ones(8, 64) @ torch.ones(64, 8)
         if not bool((product == 64).all()):
@@ -84,7 +83,7 @@ class CpuBackend:
         For T tokens: twelve rows of the hidden size and three of the intermediate one each; where
         scores are kept whole (DeBERTa, MPNet, T5) also four score tables of heads × longest text.
         """
-        tokens = max(BATCH_TOKENS, manifest.max_tokens) + (self.threads - 1) * BATCH_TOKENS
+        tokens = max(BATCH_TOKENS, manifest.max_tokens) + (self.side_by_side - 1) * BATCH_TOKENS
         row = 12 * manifest.hidden + 3 * manifest.intermediate
         if any(manifest.config.get(key) for key in RELATIVE):
             row += 4 * manifest.heads * manifest.max_tokens
@@ -96,7 +95,7 @@ class CpuBackend:
         try:
             return self._load(path, manifest, trial)
         except Exception as error:
-            LOG.info("A model was not loaded", exc_info=True)
+            log.info("A model was not loaded", exc_info=True)
             verdict = _verdict(error)
         raise verdict  # out here it carries no traceback, whose frames would hold the weights
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 CPUINFO = Path("/proc/cpuinfo")
 TOKENS = 2048  # a hint of how many rows a product will have
 # What a product may end with, in oneDNN's words.
@@ -47,7 +47,7 @@ def _translated() -> Callable[..., Tensor]:
     try:
         product: Callable[..., Tensor] = torch.jit.script(_product)
     except Exception as error:
-        LOG.info("products run in Python (%s)", type(error).__name__)
+        log.info("products run in Python (%s)", type(error).__name__)
         return _product
     return product
 
@@ -65,7 +65,7 @@ def usable(dtype: torch.dtype) -> bool:
     try:
         return all(_agrees(activation, dtype) for activation in FUSED)
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-        LOG.warning("packed products are not used (%s: %.200s)", type(error).__name__, error)
+        log.warning("packed products are not used (%s: %.200s)", type(error).__name__, error)
         return False
 
 
@@ -92,5 +92,5 @@ def _agrees(activation: str, dtype: torch.dtype) -> bool:
     wanted = PLAIN[activation](functional.linear(rows.float(), weight.float(), bias.float()))
     agrees = bool((found - wanted).abs().max() <= TOLERANCE[dtype] * wanted.abs().max())
     if not agrees:
-        LOG.warning("packed products with activation %r are wrong here: not used", activation)
+        log.warning("packed products with activation %r are wrong here: not used", activation)
     return agrees

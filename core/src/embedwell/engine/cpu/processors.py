@@ -8,6 +8,7 @@ whoever else uses a processor for a moment, the event loop above all, then stops
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 
 from embedwell.engine.cpu import threads
 from embedwell.interfaces.encoders import Batch
@@ -23,13 +24,13 @@ class Processors:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self.side_by_side = min(count, MOST)
+        self.side_by_side = count // ceil(count / MOST)  # as many processors each
         self._lock = threading.Lock()
         self._busy = 0
 
     @contextmanager
     def taken(self, weights: int, batch: Batch) -> Iterator[None]:
-        """The calling thread has its share meanwhile; all of them for a text alone that is long.
+        """The calling thread has its share; all of them for one text, alone, that is worth it.
 
         `weights` are the model's bytes.
         """
