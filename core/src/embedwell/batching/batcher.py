@@ -177,7 +177,7 @@ class Batcher:
         return run
 
     def _busy(self) -> Busy:
-        """A model's peak counts one long sequence, and some models keep a text's length meanwhile."""
+        """A peak counts one long sequence; some models keep a length in themselves meanwhile."""
         singles = frozenset(run.handle.encoder for run in self._offered if run.single)
         return Busy(singles, any(run.long for run in self._offered))
 

@@ -40,7 +40,7 @@ class CostKey(Struct, frozen=True):
 
 
 class Cost(Struct, frozen=True):
-    """Bytes of the weights, bytes of the largest batch beside them, seconds of the load.
+    """Bytes of the weights, bytes of the largest batches beside them, seconds of the load.
 
     `verdict` is what the load's checks found, None where that is not known.
     """

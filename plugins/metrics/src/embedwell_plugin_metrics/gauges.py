@@ -92,7 +92,7 @@ def _device(status: Status) -> Iterator[Metric]:
         ("size", "All memory of the device.", memory.total),
         ("used", "Used memory of the device, by whomever.", memory.used),
         ("free", "Free memory of the device.", memory.free),
-        ("reserved", "Memory set aside for models and the largest batch.", memory.reserved),
+        ("reserved", "Memory set aside for models and the largest batches.", memory.reserved),
     ):
         yield GaugeMetricFamily(f"embedwell_device_memory_{name}_bytes", text, value=value)
 
