@@ -103,6 +103,18 @@ async def test_a_second_server_on_one_directory_is_refused(tmp_path: Path) -> No
             assert b"another server uses" in await second.stderr.read()
 
 
+async def test_t32_too_few_descriptors_are_said(tmp_path: Path) -> None:
+    serve = [sys.executable, "-m", "embedwell", "serve", "--port", "0"]
+    started = await asyncio.create_subprocess_exec(
+        "sh", "-c", 'ulimit -n 500 && exec "$@"', "sh", *serve,
+        cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, said = await asyncio.wait_for(started.communicate(), 60)
+    assert (started.returncode, out) == (2, b"")
+    assert b"only 500 open files are allowed" in said
+    assert b"Traceback" not in said
+
+
 async def test_a_busy_port_is_said(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
