@@ -19,9 +19,13 @@ from tests.core.models.archives import pack_folder
 from tests.e2e.conftest import config
 from tests.e2e.test_training_run import untrained
 from tests.faults.fake_models import Nothing
-from tests.faults.served import served
+from tests.faults.served import SETTINGS, served
 
 POISON = 5 + 66  # the id of "w66" in the tiny tokeniser
+EXACT = """
+[engine]
+dtype = "float32"
+"""  # or a vector would depend a little on how a client splits a list
 WAIT = 1.5  # seconds: longer than what clients wait when nobody tells them
 
 
@@ -31,7 +35,7 @@ async def real(folder: Path) -> AsyncIterator[str]:
     untrained(folder / "tiny")
     archive = pack_folder(folder / "tiny.tar", "tar", folder / "tiny")
     async with (
-        served(folder) as server,
+        served(folder, SETTINGS + EXACT) as server,
         httpx.AsyncClient(base_url=server.url, timeout=60) as http,
     ):
         sent = await http.put(
