@@ -1,5 +1,6 @@
 """One version, every key documented, every target there."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -63,3 +64,17 @@ def test_metadata_and_requirements_name_every_member() -> None:
     required = (ROOT / "requirements.txt").read_text()
     for member in members:
         assert f"-e ./{member}" in required
+
+
+def test_the_clients_that_were_tried_are_named_with_their_versions() -> None:
+    clients = ROOT / "tests" / "e2e" / "clients"
+    pinned = [
+        tuple(line.split("=="))
+        for path in clients.glob("*/requirements.txt")
+        for line in path.read_text().split()
+    ]
+    for path in clients.glob("*/package.json"):
+        pinned += json.loads(path.read_text())["dependencies"].items()
+    assert len(pinned) >= 9
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    assert [pin for pin in pinned if f"`{pin[0]}` {pin[-1]}" not in text] == []
