@@ -99,7 +99,12 @@ async def test_t32_too_few_descriptors_are_said(tmp_path: Path) -> None:
         "sh", "-c", 'ulimit -n 500 && exec "$@"', "sh", *command(), "--port", "0",
         cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, said = await asyncio.wait_for(started.communicate(), 60)
+    try:
+        out, said = await asyncio.wait_for(started.communicate(), 60)
+    finally:
+        if started.returncode is None:
+            started.kill()
+            await started.wait()
     assert (started.returncode, out) == (2, b"")
     assert b"only 500 open files are allowed" in said
     assert b"Traceback" not in said
