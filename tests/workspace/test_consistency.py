@@ -53,19 +53,6 @@ def test_the_readme_names_targets_that_exist() -> None:
         assert re.search(rf"^{target}:", makefile, re.M), target
 
 
-def test_files_are_not_too_long() -> None:
-    sources = [*ROOT.glob("core/src/**/*.py"), *ROOT.glob("*/*/src/**/*.py")]
-    long = [str(p) for p in sources if len(p.read_text().splitlines()) > 400]
-    assert long == []
-
-
-def test_metadata_and_requirements_name_every_member() -> None:
-    members = sorted(p.parent.relative_to(ROOT) for p in ROOT.glob("*/*/pyproject.toml"))
-    required = (ROOT / "requirements.txt").read_text()
-    for member in members:
-        assert f"-e ./{member}" in required
-
-
 def test_the_clients_that_were_tried_are_named_with_their_versions() -> None:
     clients = ROOT / "tests" / "e2e" / "clients"
     pinned = [
@@ -78,3 +65,16 @@ def test_the_clients_that_were_tried_are_named_with_their_versions() -> None:
     assert len(pinned) >= 9
     text = (ROOT / "CONTRIBUTING.md").read_text()
     assert [pin for pin in pinned if f"`{pin[0]}` {pin[-1]}" not in text] == []
+
+
+def test_files_are_not_too_long() -> None:
+    sources = [*ROOT.glob("core/src/**/*.py"), *ROOT.glob("*/*/src/**/*.py")]
+    long = [str(p) for p in sources if len(p.read_text().splitlines()) > 400]
+    assert long == []
+
+
+def test_metadata_and_requirements_name_every_member() -> None:
+    members = sorted(p.parent.relative_to(ROOT) for p in ROOT.glob("*/*/pyproject.toml"))
+    required = (ROOT / "requirements.txt").read_text()
+    for member in members:
+        assert f"-e ./{member}" in required
