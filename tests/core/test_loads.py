@@ -205,6 +205,29 @@ async def test_a_load_that_takes_too_long_is_closed_when_it_comes(
     assert not again.closed
 
 
+class Unforgetting(FakeBackend):
+    """Fails when a model was unloaded."""
+
+    def forget(self) -> None:
+        raise OSError("gone")
+
+
+@pytest.mark.parametrize("backend", [FakeBackend(), Unforgetting()], ids=["load", "unload"])
+async def test_what_goes_wrong_after_a_load_was_given_up_is_logged(
+    costs: Costs, caplog: pytest.LogCaptureFixture, backend: FakeBackend
+) -> None:
+    backend.gate.clear()
+    backend.failures = [] if isinstance(backend, Unforgetting) else [OSError("gone")]
+    with pytest.raises(Overdue) as late:
+        await loader(costs, backend, deadline=0.5).load(A)
+    backend.gate.set()
+    await asyncio.wait_for(late.value.ended, 30)
+    (record,) = caplog.records
+    assert record.getMessage() == "loading A, given up before, ended in an error"
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "gone"
+
+
 async def test_loads_that_hang_hold_up_no_other_until_they_are_many(costs: Costs) -> None:
     backend, free = FakeBackend(), threading.Event()
     backend.load_faults = {"stuck": free.wait}

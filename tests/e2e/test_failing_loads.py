@@ -77,7 +77,7 @@ async def test_a_load_that_hangs_costs_its_model_alone(tiny: Start) -> None:
     free = threading.Event()
     backend = FakeBackend()
     backend.load_faults = dict.fromkeys(stuck, free.wait)
-    cache = Cache(safety_margin_gb=0.1, load_deadline_seconds=1.0)
+    cache = Cache(safety_margin_gb=0.1, load_timeout=1.0)
     async with (
         tiny(backend, models=["tiny", "other", *stuck], cache=cache) as server,
         unharmed(server),

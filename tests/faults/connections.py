@@ -18,6 +18,8 @@ from pathlib import Path
 import httpx
 from msgspec import Struct
 
+from embedwell.transport.connections import PROBE_PLACES
+from embedwell.transport.server import bound
 from tests.e2e.minilm import MINILM
 from tests.faults.copies import of_process
 from tests.faults.restarts import vector
@@ -30,6 +32,7 @@ DRIP_SECONDS = 15.0
 GROWTH = 50_000_000  # bytes of resident memory
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+ALONE = httpx.Limits(max_keepalive_connections=0)  # one that rests could be ended as it is used
 
 
 class Under(Struct):
@@ -43,7 +46,7 @@ class Under(Struct):
 
     async def ask(self) -> None:
         began = time.monotonic()
-        (await self.client.get("/health", headers={"connection": "close"})).raise_for_status()
+        (await self.client.get("/health")).raise_for_status()
         self.seconds.append(time.monotonic() - began)
 
 
@@ -51,7 +54,7 @@ class Under(Struct):
 async def server(folder: Path) -> AsyncIterator[Under]:
     async with (
         served(folder, descriptors=DESCRIPTORS) as one,
-        httpx.AsyncClient(base_url=one.url, timeout=30) as client,
+        httpx.AsyncClient(base_url=one.url, timeout=30, limits=ALONE) as client,
     ):
         yield Under(one.process.pid, one.port, folder / "log", client)
 
@@ -100,6 +103,34 @@ async def _drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
+async def all_busy(under: Under) -> None:
+    """T32: a body that stalls in every place, then silent connections: probes are answered."""
+    head = HEAD.replace(b"GET /health", b"POST /embeddings")
+    body = b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    stalled, silent = [], []
+    for _ in range(bound(DESCRIPTORS)):
+        stalled.append(await connect(under.port))
+        stalled[-1][1].write(head + body)
+    await _until(under, 429)
+    for _ in range(10):
+        silent += [await connect(under.port) for _ in range(PROBE_PLACES - 10)]
+        await under.ask()
+    for _, writer in (*stalled, *silent):
+        writer.close()
+    await _until(under, 200)
+
+
+async def _until(under: Under, status: int) -> None:
+    """Returns when this is the answer to who is no probe."""
+    async with asyncio.timeout(10):
+        while await _models(under) != status:
+            await asyncio.sleep(0.01)
+
+
+async def _models(under: Under) -> int:
+    return (await under.client.get("/models")).status_code
+
+
 async def other_http(under: Under) -> None:
     """T30: HTTP/2 without TLS, asked for in both ways, and paths that are not ASCII."""
     for number in range(2000):
@@ -115,7 +146,13 @@ async def other_http(under: Under) -> None:
         writer.transport.abort()
 
 
-CASES: tuple[Callable[[Under], Awaitable[None]], ...] = (come_and_go, at_once, drip, other_http)
+CASES: tuple[Callable[[Under], Awaitable[None]], ...] = (
+    come_and_go,
+    at_once,
+    drip,
+    all_busy,
+    other_http,
+)
 
 
 async def attack(under: Under, case: Callable[[Under], Awaitable[None]]) -> list[str]:

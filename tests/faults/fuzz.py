@@ -60,6 +60,10 @@ CORPUS = (
         b"Content-Type: application/zip\r\nExpect: 100-continue\r\n",
         b"PK\x03\x04",
     ),
+    b"GET /models HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
+    b"GET http://localhost/models?a HTTP/1.1\r\nHost: localhost\r\n\r\n",
 )
 TOKENS = (
     b"\r\n", b"\n", b"\r", b"\0", b"\xff", b" ", b"\t", b":", b"%", b"%2e", b"%00", b"/", b"//", b"?", b"#",

@@ -1,6 +1,8 @@
 """What a server may be at when it is told to stop, and what must come of it."""
 
 import asyncio
+import json
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -14,6 +16,7 @@ from tests.faults.fake_models import FAR
 SPARE = 5.0  # seconds after the grace period in which the process must have ended
 IDLE = 50  # connections that are kept open
 CUT = 75  # the exit code where accepted work was not done
+MANY = 40_000  # texts whose answer, 6 MB, no kernel holds for a client
 Told = tuple[int, str]  # status and code
 
 
@@ -110,6 +113,19 @@ async def download(child: Child) -> None:
     assert await work == (503, "DRAINING")
 
 
+async def client_that_does_not_read(child: Child) -> None:
+    body = json.dumps({"model": "tiny", "input": ["w1"] * MANY})
+    head = "POST /embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        client.connect(("127.0.0.1", child.port))
+        request = f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+        await asyncio.to_thread(client.sendall, request)
+        assert await asyncio.to_thread(client.recv, 9) == b"HTTP/1.1 "
+        child.stop()
+        await child.process.wait()
+
+
 async def second_signal(child: Child) -> None:
     work = asyncio.create_task(_told(child, "w195"))
     await child.busy()
@@ -136,6 +152,8 @@ CASES = {
     "a load of two seconds": Case(load_of_two_seconds),
     "a load of forty seconds": Case(load_of_forty_seconds, grace=0.5, code=CUT),
     "a download": Case(download, within=SPARE),
+    "a client that does not read": Case(client_that_does_not_read, within=8.0),
+    "one that does not, and little grace": Case(client_that_does_not_read, grace=0.5),
     "a second signal": Case(second_signal, code=130, within=1.0),
     "a start": Case(start, starting=40.0, within=SPARE),
 }
@@ -148,7 +166,7 @@ async def stopped(name: str, folder: Path, python: str, slack: float) -> float:
     `slack` seconds.
     """
     case = CASES[name]
-    settings = f"[server]\ngrace_seconds = {case.grace}\n"
+    settings = f"[server]\ngrace_seconds = {case.grace}\n[batching]\nmax_inputs = {MANY}\n"
     limit = case.grace + SPARE if case.within is None else case.within
     async with child(folder, settings, python=python, starting=case.starting) as server:
         ending = asyncio.create_task(_end(server))

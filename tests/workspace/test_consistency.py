@@ -3,7 +3,9 @@
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
@@ -45,6 +47,39 @@ def test_every_key_of_the_built_in_plugins_is_too() -> None:
 def test_the_public_api_is_sorted_and_real() -> None:
     assert list(embedwell.__all__) == sorted(embedwell.__all__)
     assert all(hasattr(embedwell, name) for name in embedwell.__all__)
+
+
+def test_what_a_public_struct_has_is_public_too() -> None:
+    public = vars(embedwell) | {"Rows": Any}  # numpy's
+    structs = [
+        kind
+        for kind in map(public.get, embedwell.__all__)
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    ]
+    hidden = {
+        f"{kind.__name__}.{name}: {part.__name__}"
+        for kind in structs
+        for name, hint in get_type_hints(kind, localns=public).items()
+        for part in _parts(hint)
+        if part.__module__.startswith("embedwell.") and public.get(part.__name__) is not part
+    }
+    assert len(structs) > 30
+    assert hidden == set()
+
+
+def _parts(hint: Any) -> Iterator[type]:
+    """The classes in an annotation, those of a call's arguments too."""
+    if isinstance(hint, type) and not get_args(hint):
+        yield hint
+    for part in hint if isinstance(hint, list) else get_args(hint):
+        yield from _parts(part)
+
+
+def test_the_architecture_names_every_room() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    listed = set(re.findall(r"\w+", text.split("## Rooms")[1].split("```")[1]))
+    modules = {path.stem for path in (ROOT / "core/src/embedwell").iterdir()}
+    assert {name for name in modules if name[0] != "_"} - {"py"} - listed == set()
 
 
 def test_the_readme_names_targets_that_exist() -> None:

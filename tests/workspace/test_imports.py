@@ -16,8 +16,8 @@ ROOMS = {
 }  # fmt: skip
 INSIDE = HALLS | ROOMS - {"http", "bench"}
 PARTS = {
-    "embedder", "journal", "report", "loads", "logs", "loops", "preload", "warmup", "catalog",
-    "samples",
+    "embedder", "journal", "report", "lines", "loads", "logs", "loops", "preload", "warmup",
+    "catalog", "samples",
 }  # fmt: skip
 COMMANDS = {"verify"}  # what the command line alone uses
 ALLOWED: dict[str, set[str]] = {
@@ -28,7 +28,8 @@ ALLOWED: dict[str, set[str]] = {
     "exposure": HALLS,
     "loads": INSIDE,
     "samples": INSIDE,
-    "logs": HALLS,
+    "lines": set(),
+    "logs": HALLS | {"lines"},
     "loops": set(),
     "preload": INSIDE,
     "journal": HALLS,
@@ -36,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "catalog": INSIDE | {"report"},
     "verify": INSIDE | {"catalog", "samples", "verify"},
     "runtime": INSIDE | PARTS,
-    "app": HALLS | ROOMS | PARTS | {"runtime"},
+    "app": HALLS | ROOMS | PARTS | {"exposure", "runtime"},
     "transport": HALLS | {"http", "transport"},
     "serve": HALLS | ROOMS | PARTS | {"exposure", "runtime", "app", "transport"},
     "cli": HALLS

@@ -38,7 +38,7 @@ from embedwell.interfaces.caches import (
     Wait,
     Wanted,
 )
-from embedwell.interfaces.embedding import EmbeddingCall, Embeddings
+from embedwell.interfaces.embedding import Embedder, EmbeddingCall, Embeddings, Timings
 from embedwell.interfaces.events import (
     BatchRun,
     Embedded,
@@ -64,10 +64,20 @@ from embedwell.interfaces.models import (
 )
 from embedwell.interfaces.plugins import Caller, Plugin, PluginSpec, RequestHead
 from embedwell.interfaces.routes import Mount, Reply, Request, Route
-from embedwell.interfaces.services import BaseServices, Services
-from embedwell.interfaces.status import Readiness, Status
+from embedwell.interfaces.services import BaseServices, Listed, Registry, Services, Threads
+from embedwell.interfaces.status import (
+    CacheCounters,
+    CacheStatus,
+    Info,
+    MemoryInfo,
+    QueueInfo,
+    Readiness,
+    ResidentInfo,
+    Running,
+    Status,
+)
 from embedwell.interfaces.store import Published, Staging, Store
-from embedwell.interfaces.tasks import Task
+from embedwell.interfaces.tasks import Task, Tasks
 
 __version__ = "0.1.0"
 
@@ -78,14 +88,17 @@ __all__ = [
     "BatchRun",
     "BlockingSource",
     "BodyTimeout",
+    "CacheCounters",
     "CacheSpec",
     "CacheState",
+    "CacheStatus",
     "CacheStrategy",
     "Caller",
     "Conflict",
     "DeadlineExceeded",
     "Decision",
     "Embedded",
+    "Embedder",
     "EmbeddingCall",
     "Embeddings",
     "EmbedwellError",
@@ -93,11 +106,14 @@ __all__ = [
     "Event",
     "Fetch",
     "Forbidden",
+    "Info",
     "InsufficientStorage",
     "Invalid",
     "InvalidModel",
+    "Listed",
     "LoadFailed",
     "Loading",
+    "MemoryInfo",
     "ModelEvicted",
     "ModelKey",
     "ModelLoaded",
@@ -112,16 +128,20 @@ __all__ = [
     "PluginSpec",
     "Progress",
     "Published",
+    "QueueInfo",
     "RateLimited",
     "ReadOnly",
     "Readiness",
     "Refuse",
+    "Registry",
     "Reply",
     "Request",
     "RequestFinished",
     "RequestHead",
+    "ResidentInfo",
     "Review",
     "Route",
+    "Running",
     "Services",
     "Snapshot",
     "Source",
@@ -133,6 +153,9 @@ __all__ = [
     "Task",
     "TaskFinished",
     "TaskNotFound",
+    "Tasks",
+    "Threads",
+    "Timings",
     "Unauthorized",
     "UnsupportedMediaType",
     "Wait",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from embedwell import __version__
+from embedwell import __version__, exposure
 from embedwell.http.asgi import Receive, Scope, Send
 from embedwell.http.core import Core
 from embedwell.http.dispatch import Dispatcher
@@ -36,10 +36,11 @@ class App:
 
     def __init__(self, core: Core) -> None:
         self._traffic = Traffic()
+        self._under_way: set[Leftover] = set()
         core.in_flight = lambda: self.in_flight
         self._document = b""
         self._version, self._max_inputs = __version__, core.max_inputs
-        self._guarded = any(plugin.guards for _, plugin in core.plugins)
+        self._guarded = exposure.has_guard(core.plugins)
         self._root_path = core.server.root_path
         self._shown = self._routes(core)
         hints = missing.routes(core.routes)
@@ -77,10 +78,12 @@ class App:
         else:
             leftover = Leftover(receive, send)
             self._traffic.begin()
+            self._under_way.add(leftover)
             try:
                 await self._run(scope, leftover.receive, leftover.send)
                 await leftover.finish()
             finally:
+                self._under_way.discard(leftover)
                 self._traffic.end()
 
     def begin_drain(self) -> None:
@@ -98,6 +101,11 @@ class App:
     def in_flight(self) -> int:
         """HTTP requests under way, WebSockets not among them."""
         return self._traffic.in_flight
+
+    @property
+    def unanswered(self) -> int:
+        """Of them, those whose answer is still to be made, not only to be taken by its client."""
+        return sum(not request.answered for request in self._under_way)
 
     async def drained(self) -> None:
         """Returns when no request is under way."""

@@ -1,8 +1,10 @@
 """The cache's loads: blocking work in threads of its own, what was measured remembered."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from embedwell.cache.loading import Overdue
 from embedwell.errors import Loading
@@ -13,6 +15,8 @@ from embedwell.models.manifests import Manifests
 from embedwell.state.costs import Cost, CostKey, Costs
 from embedwell.tasks.lost import GivenUp, LosingThreads
 from embedwell.tasks.threads import BoundedThreads
+
+log = logging.getLogger("embedwell.loads")
 
 LOADS = 2  # models that load at once
 LOST = 8  # loads that were given up and have not returned; after so many none begins any more
@@ -72,7 +76,7 @@ class BackendLoader:
         try:
             encoder = await self._threads.run(self._backend.load, snapshot.path, manifest, trial)
         except GivenUp as late:
-            raise Overdue(self._deadline, self._ending(late.call)) from None
+            raise Overdue(self._deadline, self._ending(late.call, snapshot.key.name)) from None
         need, seconds = encoder.facts.need, self._clock() - began
         cost = Cost(need.weights, need.peak, seconds, encoder.facts.verdict)
         self._costs.put(self._key(snapshot), cost)
@@ -84,19 +88,21 @@ class BackendLoader:
             return Trial(known=known.verdict)
         return Trial(samples=await self._samples(snapshot, manifest))
 
-    def _ending(self, load: "asyncio.Future[Encoder]") -> "asyncio.Future[None]":
+    def _ending(self, load: "asyncio.Future[Encoder]", model: str) -> "asyncio.Future[None]":
         """Done once the load has returned after all, and what it brought is closed."""
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def closed(_: "asyncio.Future[None]") -> None:
+        def over(call: "asyncio.Future[Any]") -> None:
+            if not call.cancelled() and (error := call.exception()):
+                log.error("loading %s, given up before, ended in an error", model, exc_info=error)
             ended.set_result(None)
 
         def returned(load: "asyncio.Future[Encoder]") -> None:
             if load.cancelled() or load.exception() is not None:
-                ended.set_result(None)
+                over(load)
             else:
                 closing = self._unloading.begin(self._close, load.result())
-                closing.add_done_callback(closed)
+                closing.add_done_callback(over)
 
         load.add_done_callback(returned)
         return ended

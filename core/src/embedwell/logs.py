@@ -2,24 +2,28 @@
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from embedwell.interfaces.events import RequestFinished
+from embedwell.lines import Lines
 
 INDENT = "    "  # of a traceback's lines, so that none of them looks like a record
 
 
-def set_up(form: str) -> None:
-    """Everything goes to stderr; `form` is "console" or "json"."""
-    handler = logging.StreamHandler(sys.stderr)
+def set_up(form: str) -> Lines:
+    """Everything goes to stderr; `form` is "console" or "json". To be closed at the end."""
+    handler = Lines(sys.stderr.fileno() if sys.stderr else os.open(os.devnull, os.O_WRONLY))
     handler.setFormatter(Json() if form == "json" else Console())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("embedwell").setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    return handler
 
 
 class Console(logging.Formatter):

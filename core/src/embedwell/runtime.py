@@ -167,6 +167,7 @@ class Runtime:
         self.batcher = Batcher(
             self.config.batching,
             device=self._backend.device,
+            threads=self._backend.threads,
             check=self._backend.check,
             horizon=self.config.server.request_timeout / 2,
             emit=self.emit,
@@ -182,7 +183,7 @@ class Runtime:
                 self._costs,
                 engine=report.engine(),
                 samples=partial(samples.tokenized, tokenizers),
-                deadline=self.config.cache.load_deadline_seconds,
+                deadline=self.config.cache.load_timeout,
             ),
             self._strategy,
             self._backend.memory,

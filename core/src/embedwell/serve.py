@@ -12,7 +12,8 @@ import signal
 import socket
 import ssl
 import threading
-from contextlib import suppress
+import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import anyio
@@ -37,11 +38,16 @@ SPARE = 5.0  # seconds after the grace period until the watchdog ends the proces
 
 
 def run(config: Config, plugins: Plugins, backend: Backend | None = None) -> int:
-    """Serves until SIGTERM or SIGINT; returns the exit code. `backend` None is the configured one.
+    """Serves until SIGTERM, SIGINT or a failure that a restart may mend; returns the exit code.
 
-    Raises ConfigurationError or PluginError before anything is loaded.
+    `backend` None is the configured one. Raises ConfigurationError or PluginError where it cannot
+    start. In the main thread.
     """
-    logs.set_up(config.server.log_format)
+    with closing(logs.set_up(config.server.log_format)):
+        return _run(config, plugins, backend)
+
+
+def _run(config: Config, plugins: Plugins, backend: Backend | None) -> int:
     certified = tls.context(config.server)
     runtime = Runtime(config, plugins=plugins, backend=backend, before_ready=_freeze)
     most = server.bound(_raise_file_limit())
@@ -59,24 +65,28 @@ def run(config: Config, plugins: Plugins, backend: Backend | None = None) -> int
 async def _serve(
     runtime: Runtime, listener: socket.socket, certified: ssl.SSLContext | None, most: int
 ) -> int:
-    stop = _signals(runtime.server.grace_seconds)
+    ending = _watchdog(runtime.server.grace_seconds)
+    stop = _signals(ending)
     place = _place(runtime.server, listener)
     async with runtime:
         _say_who_may_call(runtime)
         log.info("starting on %s, data in %s", place, runtime.data_dir)
         app = create_app(runtime)
-        close = asyncio.Event()
-        serving = asyncio.create_task(server.serve(app, listener, close, tls=certified, most=most))
+        close, stopping = asyncio.Event(), asyncio.Event()
+        serving = asyncio.create_task(
+            server.serve(app, listener, close, tls=certified, most=most, stopping=stopping)
+        )
         announcing = asyncio.create_task(_announce(runtime, place))
         fatal = asyncio.create_task(_first_failure(runtime, announcing))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({fatal, stopped, serving}, return_when=asyncio.FIRST_COMPLETED)
-        _start_watchdog(runtime.server.grace_seconds)
+        ending.set()
         code = 0 if stopped.done() else EXIT_FATAL
         if fatal.done():
             log.critical("stopping: %s", fatal.result())
         if serving.done() and (error := serving.exception()):
             log.critical("stopping: the HTTP server failed", exc_info=error)
+        stopping.set()
         if not await _drain(runtime, app):
             code = code or EXIT_CUT
         close.set()
@@ -89,21 +99,22 @@ async def _serve(
 
 
 async def _drain(runtime: Runtime, app: App) -> bool:
-    """New work is refused; whether all accepted work finished within the grace period.
+    """New work is refused; whether all accepted work was answered within the grace period.
 
-    What did not gets its error while its connection is still open.
+    What was not gets its error while its connection is still open.
     """
     log.info("stopping: %d requests under way", app.in_flight)
     app.begin_drain()
     runtime.drain()
     with anyio.move_on_after(runtime.server.grace_seconds) as scope:
         await app.drained()
+    lost = app.unanswered
     if scope.cancelled_caught:
         log.warning("%d requests did not end in time", app.in_flight)
         app.cut()
         with anyio.move_on_after(1):
             await app.drained()
-    return not scope.cancelled_caught
+    return not lost
 
 
 async def _first_failure(runtime: Runtime, announcing: "asyncio.Task[None]") -> str:
@@ -162,9 +173,14 @@ async def _announce(runtime: Runtime, place: str) -> None:
         f"models: {shown or 'none yet'} | try: "
         f"{_curl(place)}{key} -H 'Content-Type: application/json' -d '{body}'\n"
     )
+    # In a thread, for it may be that nobody reads it.
+    threading.Thread(target=_say, args=(line,), name="embedwell-say", daemon=True).start()
+
+
+def _say(line: str) -> None:
     try:
         print(line, end="", flush=True)  # noqa: T201
-    except OSError as error:  # nobody reads it: no reason to stop serving
+    except OSError as error:  # no reason to stop serving
         log.warning("the start-up line could not be written: %s", error.strerror)
 
 
@@ -174,7 +190,7 @@ def _freeze() -> None:
     gc.freeze()
 
 
-def _signals(grace: float) -> asyncio.Event:
+def _signals(ending: threading.Event) -> asyncio.Event:
     """Set by the first SIGTERM or SIGINT; the second ends the process at once."""
     stop = asyncio.Event()
 
@@ -182,19 +198,24 @@ def _signals(grace: float) -> asyncio.Event:
         if stop.is_set():
             os._exit(130)
         stop.set()
-        _start_watchdog(grace)  # now: a start may hang, too
+        ending.set()  # now: a start may hang, too
 
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, received)
     return stop
 
 
-def _start_watchdog(grace: float) -> None:
+def _watchdog(grace: float) -> threading.Event:
+    """Once it is set the process has the grace period and some, whatever hangs."""
+    ending = threading.Event()
+
     def end() -> None:
-        threading.Event().wait(grace + SPARE)
+        ending.wait()
+        time.sleep(grace + SPARE)
         os._exit(EXIT_CUT)
 
     threading.Thread(target=end, name="embedwell-watchdog", daemon=True).start()
+    return ending
 
 
 def _lock(folder: Path) -> int:

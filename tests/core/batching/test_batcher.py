@@ -57,12 +57,13 @@ class Blocker:
 class Bench:
     """A batcher and what it told."""
 
-    def __init__(self, **changes: Any) -> None:
+    def __init__(self, threads: int = 1, **changes: Any) -> None:
         self.events: list[Event] = []
         self.check: Callable[[], None] = lambda: None
         self.batcher = Batcher(
             Batching(**changes),
             device="fake",
+            threads=threads,
             check=self._check,
             horizon=60,
             emit=self.events.append,

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedwell.batching.plan import Limits, cost, fill, halves, reach, smaller
+from embedwell.batching.plan import Limits, cost, fill, halves, reach, shared, smaller
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=12)
 REQUESTS = st.lists(LENGTHS, min_size=1, max_size=8)
@@ -74,3 +74,12 @@ def test_those_out_of_reach_would_have_got_nothing(
     else:
         few = [*requests[:near], requests[oldest]]
         assert fill(few, limits, near) == [*all_of_them[:near], all_of_them[oldest]]
+
+
+@given(st.integers(0, 5000), st.integers(1, 4000), st.integers(1, 9), st.integers(1, 600))
+def test_threads_share_what_waits(waiting: int, budget: int, threads: int, least: int) -> None:
+    own = shared(waiting, Limits(budget), threads, least).budget
+    assert own <= budget
+    assert own == budget or own >= least
+    assert own == budget or own * threads >= waiting, "nothing is left that nobody takes"
+    assert own <= max(least, waiting // threads + 1)

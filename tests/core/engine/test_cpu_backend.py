@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from embedwell.engine import backends
 from embedwell.engine.body import Body
-from embedwell.engine.cpu.backend import BATCH_TOKENS, PART_TOKENS, CpuBackend
+from embedwell.engine.cpu.backend import BATCH_TOKENS, CpuBackend
 from embedwell.engine.memory import is_out_of_memory
 from embedwell.errors import ConfigurationError
 from embedwell.interfaces.encoders import Backend, DeviceOutOfMemory, Encoder
@@ -83,7 +84,7 @@ def test_facts(bert: Path, encoder: Encoder) -> None:
     facts = encoder.facts
     assert (facts.device, facts.verdict.dtype, facts.dimensions) == ("cpu", "float32", small.HIDDEN)
     assert facts.vocabulary == small.VOCABULARY
-    assert facts.batch_tokens == 2 * PART_TOKENS, "of two processors"
+    assert facts.batch_tokens == BATCH_TOKENS
     parameters = torch.nn.Module.parameters(encoder._loaded[0].model)  # type: ignore[attr-defined]
     assert facts.need.weights >= sum(p.nbytes for p in parameters)
     assert facts.need.peak > 0
@@ -93,7 +94,7 @@ def test_an_estimate_counts_float32_and_score_tables(bert: Path) -> None:
     backend, manifest = CpuBackend(1, "float32"), small.manifest(bert)
     need = backend.estimate(manifest)
     assert need.weights == 4 * manifest.tensors
-    assert need.peak == 4 * PART_TOKENS * (12 * 32 + 3 * 64)
+    assert need.peak == 4 * BATCH_TOKENS * (12 * 32 + 3 * 64)
     relative = small.manifest(bert, config={"relative_attention": True})
     assert backend.estimate(relative).peak > need.peak
 
@@ -164,17 +165,17 @@ def test_threads_are_set_where_batches_run(bert: Path) -> None:
     assert seen == [1]
 
 
-def test_a_lack_of_memory_is_named(encoder: Encoder) -> None:
+def test_a_lack_of_memory_is_named(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     body: Body = encoder._loaded[0]  # type: ignore[attr-defined]
 
-    def hungry(module: object, inputs: object) -> None:
-        torch.empty(1 << 60)
+    def hungry(inputs: object) -> Tensor:
+        return torch.empty(1 << 60)
 
-    handle = body.model.register_forward_pre_hook(hungry)
-    with pytest.raises(DeviceOutOfMemory, match="2 tokens") as caught:
-        encoder.encode(small.batch([[5, 6]]))
+    with monkeypatch.context() as patch:
+        patch.setattr(body, "_pass", hungry)
+        with pytest.raises(DeviceOutOfMemory, match="2 tokens") as caught:
+            encoder.encode(small.batch([[5, 6]]))
     assert caught.value.__context__ is None
-    handle.remove()
     assert encoder.encode(small.batch([[5, 6]])).shape == (1, small.HIDDEN)
 
 
@@ -193,6 +194,10 @@ def test_what_counts_as_a_lack_of_memory(error: Exception, lacking: bool) -> Non
     assert is_out_of_memory(error) is lacking
 
 
-def test_a_batch_grows_with_the_processors_up_to_a_bound() -> None:
-    batches = [CpuBackend(count, "float32").batch_tokens for count in (1, 3, 8, 64)]
-    assert batches == [PART_TOKENS, 3 * PART_TOKENS, BATCH_TOKENS, BATCH_TOKENS]
+def test_batches_run_side_by_side_up_to_a_bound() -> None:
+    assert [CpuBackend(count).threads for count in (1, 3, 8, 64)] == [1, 3, 8, 8]
+
+
+def test_what_runs_side_by_side_takes_memory_at_once(bert: Path) -> None:
+    peaks = [CpuBackend(count).estimate(small.manifest(bert)).peak for count in (1, 2, 8, 64)]
+    assert peaks == [peaks[0], 2 * peaks[0], 8 * peaks[0], 8 * peaks[0]]

@@ -13,15 +13,16 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from embedwell.engine import encoder, packing, transformer
 from embedwell.engine.body import Body
 from embedwell.engine.cpu import operators, precision
 from embedwell.engine.cpu.backend import CpuBackend
-from embedwell.engine.cpu.lanes import Lanes
 from embedwell.engine.cpu.precision import Settling, least_cosine
 from embedwell.engine.cpu.surgery import PackedLinear
-from embedwell.engine.heads import Heads
+from embedwell.engine.heads import Block, Heads
+from embedwell.engine.packing import Group
 from embedwell.engine.tolerances import FLOORS
 from embedwell.interfaces.caches import Need
 from embedwell.interfaces.encoders import UNTRIED, EncoderFacts, Trial, Verdict
@@ -48,6 +49,18 @@ def in_tiles(tokens: int) -> int:
     return tokens + packing.tail(tokens)
 
 
+class Counted(Body):
+    """Notes the tokens of each pass."""
+
+    def __init__(self, model: PreTrainedModel, passes: list[int]) -> None:
+        super().__init__(model)
+        self._passes = passes
+
+    def blocks(self, group: Group) -> Iterator[Block]:
+        self._passes.append(in_tiles(len(group.ids)))
+        return super().blocks(group)
+
+
 class Bench:
     """Settles a small model, changed as a test likes; counts reads and the tokens of each pass."""
 
@@ -66,11 +79,7 @@ class Bench:
         self.reads += 1
         model = transformer.load(self._folder, self.manifest)
         self._change(model)
-        model.get_input_embeddings().register_forward_hook(self._seen)
-        return Body(model)
-
-    def _seen(self, module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-        self.passes.append(given[0].numel())
+        return Counted(model, self.passes)
 
     def facts(self, body: Body, verdict: Verdict) -> EncoderFacts:
         return EncoderFacts(
@@ -83,9 +92,7 @@ class Bench:
         )
 
     def rows(self, body: Body, verdict: Verdict, texts: list[list[int]]) -> NDArray[np.float32]:
-        return encoder.rows(
-            small.batch(texts), body, self.heads, self.facts(body, verdict), Lanes(1)
-        )
+        return encoder.rows(small.batch(texts), body, self.heads, self.facts(body, verdict))
 
 
 def matches(pattern: str, text: str) -> None:

@@ -97,6 +97,26 @@ async def test_a_model_that_was_asked_for_in_vain_is_logged(
 
 
 @pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("x status=200 id=forged", "'x status=200 id=forged'"),
+        ("a=b", "'a=b'"),
+        ("a' caller=b", '"a\' caller=b"'),
+        ("upload:owner/name.v1_2@r/1", "upload:owner/name.v1_2@r/1"),
+    ],
+)
+async def test_what_looks_like_further_fields_is_quoted(
+    caplog: pytest.LogCaptureFixture, name: str, shown: str
+) -> None:
+    core, _ = guarded(Caller(name))
+    with caplog.at_level(logging.INFO):
+        await post(create_app(core), "/embeddings", BODY | {"model": name})
+    (record,) = caplog.records
+    assert f" model={shown} " in record.getMessage()
+    assert f" caller={shown} " in record.getMessage()
+
+
+@pytest.mark.parametrize(
     ("url", "headers", "status", "kind", "message"),
     [
         ("/" + "a" * 8192, [], 414, "url_too_long", "The URL is longer than 8,192 bytes"),
@@ -288,6 +308,27 @@ async def test_bodies_in_flight_are_bounded_by_what_came(
         connection.leave()
         await connection.task
     assert (await post(app, "/embeddings", BODY)).status == 200
+
+
+async def test_a_scrape_is_answered_beside_as_many_requests_as_there_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(admission, "MAX_REQUESTS", 1)
+    may_end = asyncio.Event()
+
+    async def wait(request: Request) -> Reply:
+        await may_end.wait()
+        return Reply(body="done")
+
+    app = app_of(route(wait), route(ok, path="/metrics", access="metrics"))
+    connection = Connection(app, scope_of("GET", "/test"))
+    connection.send(b"")
+    await asyncio.sleep(0)
+    assert (await get(app, "/models")).code == "OVERLOADED"
+    for path in ("/health", "/ready", "/metrics"):
+        assert (await get(app, path)).status == 200
+    may_end.set()
+    assert (await connection.answer()).status == 200
 
 
 async def test_alone_any_legal_body_may_come(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,8 @@ def watched(*trusted: str, **settings: Any) -> tuple[App, Seen]:
         ((PROXY,), {"forwarded": "for=_hidden"}, PROXY),
         ((PROXY,), {"forwarded": 'for=1.1.1.1, for="broken'}, PROXY),
         ((PROXY,), {"forwarded": "for=6.6.6.6", "x-forwarded-for": "1.1.1.1"}, "1.1.1.1"),
+        ((PROXY,), {"forwarded": "for=1.1.1.1", "x-forwarded-proto": "https"}, "1.1.1.1"),
+        ((PROXY,), {"x-forwarded-proto": "https"}, PROXY),
     ],
 )
 async def test_who_asks(trusted: tuple[str, ...], headers: Mapping[str, str], client: str) -> None:
@@ -94,6 +96,8 @@ SITE = {"host": "localhost:8000", "origin": "https://emb.example"}
         {"x-forwarded-for": "1.1.1.1", "x-forwarded-proto": "http, HTTPS",
          "x-forwarded-host": "evil.example, emb.example"},
         {"forwarded": "for=1.1.1.1;host=emb.example;proto=https"},
+        {"x-forwarded-proto": "https", "host": "emb.example"},
+        {"x-forwarded-proto": "https", "x-forwarded-host": "emb.example"},
     ],
 )  # fmt: skip
 async def test_the_sites_own_pages_may_call_through_it(told: Mapping[str, str]) -> None:

@@ -15,14 +15,19 @@ SECONDS = 30
 
 @asynccontextmanager
 async def listening_app(
-    app: Any, *, most: int = 100, tls: ssl.SSLContext | None = None, buffer: int = 0
+    app: Any,
+    *,
+    most: int = 100,
+    tls: ssl.SSLContext | None = None,
+    buffer: int = 0,
+    stopping: asyncio.Event | None = None,
 ) -> AsyncIterator[int]:
     """The port that it listens on; `buffer` bytes are what the kernel may hold of an answer."""
     listener, stop = socket.create_server(("127.0.0.1", 0)), asyncio.Event()
     if buffer:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
     port = listener.getsockname()[1]
-    serving = asyncio.create_task(serve(app, listener, stop, most=most, tls=tls))
+    serving = asyncio.create_task(serve(app, listener, stop, most=most, tls=tls, stopping=stopping))
     try:
         yield port
     finally:

@@ -119,6 +119,7 @@ async def test_busy_connections_are_not_ended_for_new_ones(
             await begun.acquire()
         for _ in range(3):
             refused = await Peer.connect(port)
+            await refused.send(HEAD.replace(b"/health", b"/test") + b"\r\n")
             status, body = await refused.answer()
             assert (status, json.loads(body)["code"]) == (429, "OVERLOADED")
             assert await refused.closed() == b""

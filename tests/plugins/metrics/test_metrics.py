@@ -163,6 +163,21 @@ async def test_models_that_leave_take_their_gauges_along(tiny: Start) -> None:
     assert cleared.total("embedwell_requests_total", model="a") == 1, "what was counted stays"
 
 
+async def test_one_of_many_that_leaves_takes_nothing_of_the_others(tiny: Start) -> None:
+    plugins = {"metrics": {"max_models": 1}}
+    async with (
+        tiny(FakeBackend(), models=("a", "b", "c"), plugins=plugins) as server,
+        client(server) as http,
+    ):
+        for model in ("a", "b", "c"):
+            assert (await embed(http, model)).status_code == 200
+        await http.post("/embeddings/cache/clear", json={"models": ["b"]})
+        page = await scrape(http)
+    for gauge in ("resident_bytes", "memory_estimate_ratio"):
+        assert page.labels(f"embedwell_model_{gauge}", "model") == {"a", "other"}
+    assert page.total("embedwell_model_evictions_total", model="other") == 1
+
+
 async def test_a_model_that_is_deleted_is_gone_too(tiny: Start, tmp_path: Path) -> None:
     from tests.e2e.test_what_changes_is_told import upload
 

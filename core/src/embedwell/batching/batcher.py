@@ -11,7 +11,7 @@ from embedwell.batching.jobs import Failure, Job, Run, Submitted, parts_of
 from embedwell.batching.plan import Limits, halves, smaller
 from embedwell.batching.queue import Queue
 from embedwell.batching.room import Room
-from embedwell.batching.worker import Outcome, Worker
+from embedwell.batching.workers import Outcome, Workers
 from embedwell.config.schema import Batching
 from embedwell.errors import DeadlineExceeded, Draining, ModelError, OutOfMemory
 from embedwell.interfaces.embedding import Tokens
@@ -22,15 +22,18 @@ from embedwell.interfaces.status import QueueInfo
 log = logging.getLogger("embedwell.batching")
 
 MAX_LOST = 4  # threads that never returned before the device counts as dead
+LEAST = 64  # tokens of a batch for a thread that has nothing to do; fewer are not worth its waking
+AHEAD = 512  # of one that is planned while all threads are busy: small ones cost more a token
 
 
 class Batcher:
-    """One device's queue and thread; create and use it on the event loop.
+    """One device's queue and threads; create and use it on the event loop.
 
-    `horizon` is in seconds: work that would wait longer is refused.
+    `threads` batches run side by side. `horizon` is in seconds: work that would wait longer is
+    refused.
 
-    Greedy: whenever the device has a place free it gets the best batch there is, and the one
-    prefetched is planned anew as long as the device has not begun it. No timer delays a request.
+    Greedy: whenever a thread is free it gets the best batch there is, and the one prefetched is
+    planned anew as long as no thread has begun it. No timer delays a request.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Batcher:
         settings: Batching,
         *,
         device: str,
+        threads: int = 1,
         check: Callable[[], None],
         horizon: float,
         emit: Callable[[Event], None],
@@ -52,10 +56,11 @@ class Batcher:
         self._caps: WeakKeyDictionary[Encoder, int] = WeakKeyDictionary()
         self._queue = Queue(self._limits)
         self._loop = asyncio.get_running_loop()
-        self._worker = Worker(
-            timeout=settings.batch_timeout, clock=clock, done=self._done, returned=_let_go
+        self._workers = Workers(
+            threads, timeout=settings.batch_timeout, clock=clock, done=self._done, returned=_let_go
         )
         self._jobs: set[Job] = set()
+        self._long: Run | None = None  # of those that take more memory than a batch one runs
         self._pump_due = False
         self._closed = False
         self._rate = 0.0
@@ -114,13 +119,13 @@ class Batcher:
         await asyncio.shield(self._probe.proof)
 
     async def aclose(self) -> None:
-        """Fail every request that is not answered, and let the thread end after what it runs."""
+        """Fail every request that is not answered, and let the threads end after what they run."""
         self._closed = True
         self._take_back()
         self._fail_all(Draining("The server is stopping", retry_after=1))
         if self._probe is not None:
             self._probe.settle(Draining("The server is stopping", retry_after=1))
-        self._worker.close()
+        self._workers.close()
 
     def _limits(self, handle: ModelHandle) -> Limits:
         facts = handle.encoder.facts
@@ -138,27 +143,51 @@ class Batcher:
         self._pump_due = False
         if self._closed:
             return
-        self._take_back()
+        idle = self._take_back()
         with self._guarded():
-            work = self._next_work()
-            if work is not None:
-                self._worker.offer(work)
+            for free in range(idle, -1, -1):
+                work = self._next_work(free)
+                if work is None or not self._may_run(work):
+                    break
+                self._workers.offer(work)
 
-    def _take_back(self) -> None:
-        """What the device has not begun goes back, to be planned with what came since."""
-        held = self._worker.retract()
-        if isinstance(held, _Probe):
-            held.offered = False
-        elif isinstance(held, Run):
-            self._queue.restore(held)
-            held.handle.release()
+    def _take_back(self) -> int:
+        """What no thread has begun goes back, to be planned with what came since; who is idle."""
+        taken, idle = self._workers.retract()
+        for work in reversed(taken):
+            if isinstance(work, _Probe):
+                work.offered = False
+            else:
+                self._return(work)
+        return idle
 
-    def _next_work(self) -> "Run | _Probe | None":
+    def _return(self, run: Run) -> None:
+        self._queue.restore(run)
+        run.handle.release()
+        self._ended(run)
+
+    def _may_run(self, work: "Run | _Probe") -> bool:
+        """One long sequence at a time: the model's peak counts one. A second goes back."""
+        if isinstance(work, _Probe) or not work.long:
+            return True
+        if self._long is not None:
+            self._return(work)
+            return False
+        self._long = work
+        return True
+
+    def _ended(self, work: "Run | _Probe") -> None:
+        if self._long is work:
+            self._long = None
+
+    def _next_work(self, free: int) -> "Run | _Probe | None":
+        """For one of the `free` threads; where there is none, for the first that will be."""
         probe = self._probe
         if probe is not None and not probe.offered and not probe.proof.done():
             probe.offered = True
             return probe
-        run = self._queue.next_run()
+        threads, least = (free, LEAST) if free else (self._workers.count, AHEAD)
+        run = self._queue.next_run(threads, least)
         if run is not None:
             run.handle.hold()
         return run
@@ -179,6 +208,7 @@ class Batcher:
 
     def _done(self, work: "Run | _Probe", outcome: Outcome) -> None:
         failure = outcome.result if isinstance(outcome.result, Failure) else None
+        self._ended(work)
         self.proven = failure is None
         with self._guarded():
             if isinstance(work, _Probe):
@@ -194,7 +224,7 @@ class Batcher:
     def _report(self, run: Run, outcome: Outcome, failure: Failure | None) -> None:
         tokens = sum(run.lengths)
         if failure is None and outcome.seconds > 0:
-            rate = tokens / outcome.seconds
+            rate = self._workers.count * tokens / outcome.seconds
             self._rate = rate if not self._rate else 0.9 * self._rate + 0.1 * rate
         self._emit(
             BatchRun(
@@ -253,12 +283,12 @@ class Batcher:
     def _note_loss(self, failure: Failure) -> None:
         if failure.kind == "timeout":
             self._emit(
-                WorkerReplaced(at=self._clock(), device=self._device, lost=self._worker.lost)
+                WorkerReplaced(at=self._clock(), device=self._device, lost=self._workers.lost)
             )
-        dead = failure.kind == "fatal" or self._worker.lost >= MAX_LOST
+        dead = failure.kind == "fatal" or self._workers.lost >= MAX_LOST
         if dead and not self.fatal.done():
             self.fatal.set_result(
-                f"{self._worker.lost} forward passes never returned"
+                f"{self._workers.lost} forward passes never returned"
                 if failure.kind == "timeout"
                 else f"the device failed: {failure.reason}"
             )

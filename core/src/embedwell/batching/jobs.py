@@ -101,6 +101,11 @@ class Run:
         )
 
     @property
+    def long(self) -> bool:
+        """Whether it is one sequence that takes more memory than a batch may."""
+        return len(self.lengths) == 1 and self.cost > self.handle.encoder.facts.batch_tokens
+
+    @property
     def items(self) -> list[tuple[Job, int]]:
         return [(part.job, index) for part in self.parts for index in part.indices]
 

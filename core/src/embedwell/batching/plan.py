@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 T = TypeVar("T")
 
@@ -25,6 +26,14 @@ def cost(lengths: Sequence[int], limits: Limits) -> int:
     if limits.packed:
         return sum(lengths)
     return max(lengths, default=0) * len(lengths)
+
+
+def shared(waiting: int, limits: Limits, threads: int, least: int) -> Limits:
+    """Limits of a batch that leaves as much of the `waiting` tokens to each other of the `threads`.
+
+    Not less than `least`, for small batches cost more a token.
+    """
+    return replace(limits, budget=min(limits.budget, max(least, -(-waiting // threads))))
 
 
 def fill(requests: Sequence[Sequence[int]], limits: Limits, oldest: int = 0) -> list[int]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 from embedwell.batching.jobs import Job, Part, Run, parts_of
-from embedwell.batching.plan import Limits, fill, reach
+from embedwell.batching.plan import Limits, fill, reach, shared
 from embedwell.interfaces.encoders import Encoder, ModelHandle
 
 MAX_SEQUENCES = 4096  # of one request that a plan looks at; a batch never holds more
@@ -50,8 +50,11 @@ class Queue:
             self._models.setdefault(part.job.handle.encoder, deque()).appendleft(part.job)
         part.job.waiting.extendleft(reversed(part.indices))
 
-    def next_run(self) -> Run | None:
-        """What to run now, or None; jobs that are over are dropped on the way."""
+    def next_run(self, threads: int = 1, least: int = 1) -> Run | None:
+        """What to run now, or None; jobs that are over are dropped on the way.
+
+        Others of so many `threads` get as much, where a batch then still has `least` tokens.
+        """
         while self._forced:
             run = self._forced.popleft()
             parts = parts_of(run.items)
@@ -59,7 +62,7 @@ class Queue:
                 return Run(parts, run.limits, forced=True)
         while self._models:
             encoder, jobs = next(iter(self._models.items()))
-            run_or_none = self._take(jobs)
+            run_or_none = self._take(jobs, threads, least)
             self._models.move_to_end(encoder)
             if not jobs:
                 del self._models[encoder]
@@ -67,13 +70,14 @@ class Queue:
                 return run_or_none
         return None
 
-    def _take(self, jobs: deque[Job]) -> Run | None:
+    def _take(self, jobs: deque[Job], threads: int, least: int) -> Run | None:
         alive = [job for job in jobs if not job.over and job.waiting]
         if not alive:
             jobs.clear()
             return None
         limits = self._limits(alive[0].handle)
-        counts = _counts(alive, limits)
+        waiting = _tokens(alive, threads * limits.budget)
+        counts = _counts(alive, shared(waiting, limits, threads, least))
         parts = [
             Part(job, tuple(job.waiting.popleft() for _ in range(count)))
             for job, count in counts.items()
@@ -88,6 +92,16 @@ class Queue:
         """Forget everything that waits."""
         self._models.clear()
         self._forced.clear()
+
+
+def _tokens(alive: Sequence[Job], enough: int) -> int:
+    """How many tokens wait, at most a little more than `enough`."""
+    total = 0
+    for job in alive:
+        total += sum(job.tokens.lengths[i] for i in job.waiting)
+        if total >= enough:
+            break
+    return total
 
 
 def _counts(alive: Sequence[Job], limits: Limits) -> dict[Job, int]:

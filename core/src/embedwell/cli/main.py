@@ -9,12 +9,13 @@ from typing import NoReturn
 from embedwell import __version__
 from embedwell.cli import bench_options, verify_options
 from embedwell.cli.output import complain
+from embedwell.cli.values import CONFIG, DATA_DIR
 from embedwell.errors import ConfigurationError, EmbedwellError, PluginError
 
 TRACEBACK = "EMBEDWELL_TRACEBACK"
 EXAMPLES = """\
 examples:
-  embedwell serve                                  ./config.toml if there is one, else the defaults
+  embedwell serve                                  as ./config.toml says, else with the defaults
   embedwell serve --port 8123 --data-dir /var/lib/embedwell
   embedwell models                                 what would be served
   embedwell check-config --config config.toml      every fault at once
@@ -42,14 +43,19 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"embedwell {__version__}")
     commands = root.add_subparsers(dest="command", metavar="command")
-    serve = _command(commands, "serve", "answer requests until SIGTERM")
-    serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
-    serve.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
+    serve = _command(commands, "serve", "run the server until Ctrl-C or SIGTERM")
     models = _command(commands, "models", "list the local models")
     _command(commands, "plugins", "list installed plugins, failed ones too")
-    check = _command(commands, "check-config", "name every fault of the configuration")
+    check = _command(commands, "check-config", "check the configuration, name every fault")
+    for command in (serve, check):
+        command.add_argument(
+            "--host", help="address to listen on (default: server.host, 127.0.0.1)"
+        )
+        command.add_argument(
+            "--port", type=int, help="0 takes a free one (default: server.port, 8000)"
+        )
     for command in (serve, models, check):
-        command.add_argument("--data-dir", help="where the server keeps its files (default data)")
+        command.add_argument("--data-dir", metavar="DIR", help=DATA_DIR)
     _add_remote(commands)
     bench_options.add(commands)
     verify_options.add(commands)
@@ -65,7 +71,7 @@ def _add_remote(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     remove.add_argument("tag", help="[source:]name[@revision]")
     loaded = _command(commands, "ps", "list the models that a running server has loaded")
     for command in (pull, remove, loaded):
-        command.add_argument("--url", help="of the server (default EMBEDWELL_URL, else this one)")
+        command.add_argument("--url", help="of the server (default: EMBEDWELL_URL, else here)")
 
 
 def _command(
@@ -74,7 +80,7 @@ def _command(
     command = commands.add_parser(
         name, help=summary, description=summary[0].upper() + summary[1:] + "."
     )
-    command.add_argument("--config", metavar="FILE", help="default: ./config.toml if it exists")
+    command.add_argument("--config", metavar="FILE", help=CONFIG)
     return command
 
 

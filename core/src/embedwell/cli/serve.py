@@ -1,7 +1,6 @@
 """`embedwell serve`."""
 
 import argparse
-import logging
 import os
 import sys
 
@@ -14,7 +13,5 @@ def run(arguments: argparse.Namespace) -> int:
     from embedwell.serve import run as serve
 
     code = serve(config, plugins)
-    logging.shutdown()
     sys.stdout.flush()
-    sys.stderr.flush()
     os._exit(code)  # a thread that hangs in a forward pass or a download cannot be joined

@@ -1,4 +1,4 @@
-"""Values of options, each within its bounds: what is not says so, with exit code 2."""
+"""What options of several commands are: texts, and values within their bounds."""
 
 import argparse
 import os
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+CONFIG = "the configuration (default: EMBEDWELL_CONFIG, else ./config.toml if it exists)"
+DATA_DIR = "where the server keeps its files (default: server.data_dir, ./data)"
 N = TypeVar("N", int, float)
 
 

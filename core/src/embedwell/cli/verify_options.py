@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedwell.cli.values import output, within
+from embedwell.cli.values import CONFIG, DATA_DIR, output, within
 
 if TYPE_CHECKING:
     from embedwell.interfaces.models import ModelRef
@@ -59,8 +59,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="texts to check with, a few that are built in included (default 200)",
     )
     add("--json", type=output, metavar="FILE", help="write all figures there; - is stdout")
-    add("--config", metavar="FILE", help="default: ./config.toml if it exists")
-    add("--data-dir", help="where the server keeps its files (default data)")
+    add("--config", metavar="FILE", help=CONFIG)
+    add("--data-dir", metavar="DIR", help=DATA_DIR)
 
 
 def _ref(word: str) -> "ModelRef":

@@ -69,7 +69,7 @@ class Cache(Struct, frozen=True, forbid_unknown_fields=True):
     strategy: Annotated[str, Meta(min_length=1, max_length=100)] = "fixed_size"
     safety_margin_gb: Annotated[float, Meta(ge=0, le=100_000)] = 1.0
     keep_alive: Duration = "forever"
-    load_deadline_seconds: Seconds = 600
+    load_timeout: Seconds = 600
     pinned: Tags = ()
     tables: dict[str, Table] = {}
 

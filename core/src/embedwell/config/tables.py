@@ -9,8 +9,6 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from embedwell.config.secrets import Secret
-
 S = TypeVar("S", bound=msgspec.Struct)
 PRIVATE = ("token", "secret", "password", "key")
 
@@ -54,7 +52,7 @@ def unknown(path: str, key: str, known: Mapping[str, Any]) -> str:
 
 def _convert(kind: Any, value: Any, path: str, name: str) -> tuple[Any, list[str]]:
     inner = _struct_in(kind)
-    private = inner is Secret or any(word in name for word in PRIVATE)
+    private = any(word in name for word in PRIVATE)
     problem = ""
     for candidate in _readings(value):
         if inner is not None and not private and isinstance(candidate, dict):
@@ -67,8 +65,6 @@ def _convert(kind: Any, value: Any, path: str, name: str) -> tuple[Any, list[str
         if _finite(converted):
             return converted, []
         problem = "expected a finite number"
-    if inner is Secret:
-        return None, [f'{path}: a secret is given by reference: {{ env = "NAME" }}']
     shown = "" if private else f", got {_short(value)}"
     return None, [f"{path}: {_choices(kind) or _described(kind) or _plain(problem)}{shown}"]
 

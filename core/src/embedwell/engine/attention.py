@@ -5,15 +5,16 @@ is ever built; which tokens belong together arrives with each call as runs of eq
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from embedwell.engine import short
+from embedwell.engine import products, short
 from embedwell.engine.packing import Run
+from embedwell.engine.products import Places
 
 NAME = "embedwell_packed"  # no "sdpa", "flash" or slash: transformers matches names by substring
 ARGUMENT = "embedwell_row"
@@ -24,24 +25,76 @@ class Unpackable(Exception):
     """The model asks for something that attention over a packed row does not do."""
 
 
+class Kind(NamedTuple):
+    """What the places of a row depend on besides its texts.
+
+    `shared` are key and value heads; `close` whether texts of similar lengths go together.
+    """
+
+    heads: int
+    shared: int
+    close: bool
+
+
 class Row:
     """Where the texts of one packed row lie, shortest first; one for all layers of a pass.
 
-    `tail` tokens after them belong to none, and what comes out for them means nothing.
+    `tail` tokens after them belong to none, and what comes out for them means nothing. `kinds` are
+    those that were asked for.
     """
 
     def __init__(self, runs: Sequence[Run], tail: int = 0) -> None:
-        self.runs, self.tail = tuple(runs), tail
-        self.near = tuple(run for run in self.runs if run.length <= short.LONGEST)
-        self._layouts: dict[tuple[int, int], short.Layout] = {}
+        self.runs, self._tail = tuple(runs), tail
+        self._places: dict[Kind, Places] = {}
 
-    def layout(self, heads: int, shared: int) -> short.Layout:
-        """Of the `near` runs, made once for these numbers of query, and of key and value heads."""
-        key = heads, shared
-        if key not in self._layouts:
-            tail = self.tail if len(self.near) == len(self.runs) else 0
-            self._layouts[key] = short.Layout(self.near, heads, shared, tail)
-        return self._layouts[key]
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        return frozenset(self._places)
+
+    def places(self, kind: Kind) -> Places:
+        """What `products.attended` takes, made once."""
+        if kind not in self._places:
+            self._places[kind] = self._made(kind)
+        return self._places[kind]
+
+    def places_of(self, query: Tensor, key: Tensor, close: bool) -> Places:
+        return self.places(Kind(query.shape[1], key.shape[1], close))
+
+    def _made(self, kind: Kind) -> Places:
+        near = [run for run in self.runs if kind.close and run.length <= short.LONGEST]
+        far = self.runs[len(near) :]
+        layout = short.Layout(near, kind.heads, kind.shared, 0 if far else self._tail)
+        return layout.places(far)
+
+    def attend(self, shape: "_Shape", query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """`[T, heads, width]` from the same; Unpackable for attention to another sequence."""
+        if query.ndim != 3 or query.shape[0] != key.shape[0]:
+            raise Unpackable("it attends to another sequence")
+        if not shape.limited(self.runs[-1].length):
+            return shape.whole(self, query, key, value)
+        return torch.cat(list(self._limited(shape, query, key, value)))
+
+    def _limited(self, shape: "_Shape", *row: Tensor) -> Iterator[Tensor]:
+        for run in self.runs:
+            piece = shape.attend(*(_rectangle(part, run) for part in row))
+            yield piece.transpose(1, 2).flatten(0, 1)
+        yield row[2].new_zeros(self._tail, row[0].shape[1], row[2].shape[2])
+
+
+class Given:
+    """A row of which only the places are known: a program is being made that runs for any."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+
+    def places_of(self, query: Tensor, key: Tensor, close: bool) -> Places:
+        return self._places
+
+    def attend(self, shape: "_Shape", query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Unpackable for what depends on the texts' lengths."""
+        if shape.limited(None):
+            raise Unpackable("its attention looks at a text's length")
+        return shape.whole(self, query, key, value)
 
 
 def register() -> None:
@@ -67,35 +120,15 @@ def packed_attention(
     A window reaches `sliding_window - 1` tokens to each side, or back only where it is causal.
     Raises Unpackable for additive biases, sinks, masks and attention to another sequence.
     """
-    packed: Row | None = others.get(ARGUMENT)
-    if packed is None or attention_mask is not None or query.shape[0] != 1:
+    packed: Row | Given | None = others.get(ARGUMENT)
+    if packed is None or attention_mask is not None:
         raise Unpackable("it does not hand the packed row's boundaries to its attention")
     if others.get("position_bias") is not None or others.get("s_aux") is not None:
         raise Unpackable("its attention adds a bias of its own")
-    if query.shape[2] != key.shape[2]:
-        raise Unpackable("it attends to another sequence")
     causal = bool(getattr(module, "is_causal", False) if is_causal is None else is_causal)
     shape = _Shape(causal, sliding_window, scaling, softcap)
-    row = [part[0].transpose(0, 1) for part in (query, key, value)]
-    plain = query.dtype is torch.bfloat16 and shape.plain(packed.runs[-1].length)
-    near = packed.near if plain else ()
-    flat = [_together(packed, scaling, *row)] if near else []
-    for run in packed.runs[len(near) :]:
-        piece = shape.attend(*(_rectangle(part, run) for part in row))
-        flat.append(piece.transpose(1, 2).flatten(0, 1))
-    missing = row[0].shape[0] - sum(map(len, flat))
-    if missing:
-        flat.append(row[0][-missing:, :, : row[2].shape[2]])
-    return (flat[0] if len(flat) == 1 else torch.cat(flat)).unsqueeze(0), None
-
-
-def _together(
-    packed: Row, scaling: float | None, query: Tensor, key: Tensor, value: Tensor
-) -> Tensor:
-    """Of the row's near texts, which come first, `[tokens, heads, width]`."""
-    layout = packed.layout(query.shape[1], key.shape[1])
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return short.attend(layout, scale, *(part[: layout.tokens] for part in (query, key, value)))
+    row = (part.squeeze(0).transpose(0, 1) for part in (query, key, value))
+    return packed.attend(shape, *row).unsqueeze(0), None
 
 
 def _rectangle(part: Tensor, run: Run) -> Tensor:
@@ -111,12 +144,21 @@ class _Shape:
     ) -> None:
         self.causal, self.window, self.scale, self.softcap = causal, window, scale, softcap
 
-    def plain(self, longest: int) -> bool:
-        """Whether every token of a text sees all the others, and their scores stay as they are."""
-        return not self.causal and not self._narrow(longest) and self.softcap is None
+    def limited(self, longest: int | None) -> bool:
+        """Whether some tokens of a text this long, None for any, are too far away, or scores are
+        capped.
+        """
+        return self.softcap is not None or self._narrow(longest)
 
-    def _narrow(self, length: int) -> bool:
-        return self.window is not None and length > self.window
+    def whole(self, row: Row | Given, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Of texts in which every token sees all others, or all before it."""
+        close = query.dtype is torch.bfloat16 and not self.causal
+        places = row.places_of(query, key, close)
+        scale = float(query.shape[2]) ** -0.5 if self.scale is None else self.scale
+        return products.program()(query, key, value, (scale, self.causal), places)
+
+    def _narrow(self, length: int | None) -> bool:
+        return self.window is not None and (length is None or length > self.window)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """`[n, heads, length, width]` each."""

@@ -1,5 +1,6 @@
 """A loaded transformer and its two ways to run: packed with our attention, padded with its own."""
 
+import logging
 from collections.abc import Iterator
 from itertools import accumulate, groupby
 from typing import Any
@@ -12,11 +13,15 @@ from transformers import PreTrainedModel
 from embedwell.engine import attention, packing
 from embedwell.engine.attention import Unpackable
 from embedwell.engine.heads import Block
+from embedwell.engine.memory import is_out_of_memory
 from embedwell.engine.packing import Group
+from embedwell.engine.program import Inputs, Plain, Recorded
+
+log = logging.getLogger(__name__)
 
 
 class Body:
-    """Token rows from ids; one thread at a time, under inference mode.
+    """Token rows from ids; in any number of threads at a time, under inference mode.
 
     `longest` is how many tokens a text may have by the position table, None where positions are
     computed. `packed` says which way `blocks` runs; `use` changes it.
@@ -25,6 +30,8 @@ class Body:
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self.packed = False
+        self._plain = Plain(model)
+        self._pass: Plain | Recorded = self._plain
         self._stock = str(model.config._attn_implementation)
         self._padding, self.longest = _position_table(model)
         pad = getattr(model.config, "pad_token_id", None)
@@ -45,7 +52,7 @@ class Body:
     @property
     def bytes(self) -> int:
         """What its weights and buffers take in memory."""
-        tensors = [*self.model.parameters(), *self.model.buffers()]
+        tensors = [t for t in (*self.model.parameters(), *self.model.buffers()) if not t.is_mkldnn]
         packed = sum(getattr(module, "packed_bytes", 0) for module in self.model.modules())
         return sum({t.data_ptr(): t.nbytes for t in tensors}.values()) + packed
 
@@ -60,6 +67,19 @@ class Body:
         except Exception as error:
             raise Unpackable(f"it takes no other attention ({type(error).__name__})") from None
         self.packed = packed
+
+    def record(self, example: Group, other: Group) -> None:
+        """Run packed rows without Python from now on, if the model can be recorded.
+
+        Nothing about the model may change after it. `other` texts are longer than the `example`.
+        """
+        try:
+            self._pass = Recorded(self.model, self._inputs(example), self._inputs(other))
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            kind = type(self.model).__name__
+            log.info("%s runs in Python (%s: %.200s)", kind, type(error).__name__, error)
 
     def blocks(self, group: Group) -> Iterator[Block]:
         """The group's token rows, in its order, equal lengths and skips together."""
@@ -76,15 +96,16 @@ class Body:
 
     def _row(self, group: Group) -> Tensor:
         """`[T, hidden]`, and rows after them that mean nothing."""
+        return self._pass(self._inputs(group))
+
+    def _inputs(self, group: Group) -> Inputs:
         tail = packing.tail(len(group.ids))
         places = packing.positions(group, self._padding)
-        output = self.model(
-            input_ids=_extended(group.ids, tail, self._fill),
-            position_ids=_extended(places, tail, self._padding or 0),
-            **{attention.ARGUMENT: attention.Row(group.runs, tail)},
+        return Inputs(
+            _extended(group.ids, tail, self._fill),
+            _extended(places, tail, self._padding or 0),
+            attention.Row(group.runs, tail),
         )
-        row: Tensor = output.last_hidden_state[0]
-        return row
 
     def _rectangle(self, group: Group) -> Tensor:
         """`[n, width, hidden]`; columns beyond a text's length mean nothing."""

@@ -1,41 +1,35 @@
 """A loaded model: batches in, float32 rows out."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from threading import Lock
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from embedwell.engine import packing
 from embedwell.engine.body import Body
 from embedwell.engine.heads import Heads
 from embedwell.engine.memory import is_out_of_memory
-from embedwell.engine.packing import Ids
 from embedwell.interfaces.encoders import Batch, DeviceOutOfMemory, EncoderFacts
 
 if TYPE_CHECKING:
     from embedwell.interfaces.encoders import Rows
 
 
-class Lanes(Protocol):
-    """Where the parts of a batch run."""
-
-    def count(self, tokens: int, texts: int) -> int:
-        """In how many parts a batch runs best."""
-
-    def run(self, parts: "Sequence[Callable[[], Tensor]]", tokens: int) -> list[Tensor]:
-        """What each part returns, in their order; `tokens` are in all of them."""
+Taken: TypeAlias = Callable[[Batch], AbstractContextManager[None]]
 
 
 class TorchEncoder:
-    """Runs a body and its heads, in as many parts side by side as `lanes` says."""
+    """Runs a body and its heads, each batch with what it has `taken` of the device."""
 
-    def __init__(self, body: Body, heads: Heads, facts: EncoderFacts, lanes: Lanes) -> None:
+    def __init__(self, body: Body, heads: Heads, facts: EncoderFacts, taken: Taken) -> None:
         self._loaded: tuple[Body, Heads] | None = (body, heads)
         self._facts = facts
-        self._lanes = lanes
+        self._taken = taken
+        # Positions that depend on a text's length are kept in the model meanwhile.
+        self._turn = Lock() if facts.verdict.single else nullcontext()
 
     @property
     def facts(self) -> EncoderFacts:
@@ -51,7 +45,8 @@ class TorchEncoder:
             raise RuntimeError("the encoder is closed")
         body, heads = self._loaded
         try:
-            return rows(batch, body, heads, self._facts, self._lanes)
+            with self._turn, self._taken(batch):
+                return rows(batch, body, heads, self._facts)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -62,35 +57,17 @@ class TorchEncoder:
         self._loaded = None
 
 
-def rows(batch: Batch, body: Body, heads: Heads, facts: EncoderFacts, lanes: Lanes) -> "Rows":
+@torch.inference_mode()
+def rows(batch: Batch, body: Body, heads: Heads, facts: EncoderFacts) -> "Rows":
     """As `encode`, but out of memory is whatever torch raises."""
     ids = packing.check(batch, facts.vocabulary, body.longest)
     indices = packing.order(batch)
-    count = lanes.count(len(ids), len(indices))
-    dealt = [indices[first::count] for first in range(count)]  # alike in lengths, each ascending
-    part = _Part(batch, ids, body, heads, facts)
-    found = lanes.run([partial(part.rows, own) for own in dealt], len(ids))
-    ordered = np.empty((len(indices), found[0].shape[1]), dtype=np.float32)
-    for own, some in zip(dealt, found, strict=True):
-        ordered[own] = some.numpy()
+    ends = _ends([batch.lengths[i] for i in indices], facts)
+    groups = packing.groups(batch, ids, indices, ends)
+    found = torch.cat([heads(body.blocks(group)) for group in groups])
+    ordered = np.empty(found.shape, dtype=np.float32)
+    ordered[indices] = found.numpy()
     return ordered
-
-
-class _Part(NamedTuple):
-    """Some sequences of a batch, in any thread."""
-
-    batch: Batch
-    ids: Ids
-    body: Body
-    heads: Heads
-    facts: EncoderFacts
-
-    @torch.inference_mode()
-    def rows(self, own: list[int]) -> Tensor:
-        """Their rows in this order, shortest first."""
-        ends = _ends([self.batch.lengths[i] for i in own], self.facts)
-        groups = packing.groups(self.batch, self.ids, own, ends)
-        return torch.cat([self.heads(self.body.blocks(group)) for group in groups])
 
 
 def _ends(lengths: list[int], facts: EncoderFacts) -> list[int]:

@@ -9,10 +9,17 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+CROWDED = "embedwell.crowded"  # in the state of a connection beyond those that there is room for
+
 
 def values(scope: Scope, name: bytes) -> list[bytes]:
     """Every value of a header, in order; `name` is lower-case, as a server gives them."""
     return [value.strip() for key, value in scope["headers"] if key == name]
+
+
+def is_crowded(scope: Scope) -> bool:
+    """Whether the request came on a connection too many, where only probes are answered."""
+    return CROWDED in scope.get("state", ())
 
 
 def header_map(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 KEY = "embedwell"
 NO_ANSWER = 499  # for the log only: the client left before it was answered
+PROBES = ("/health", "/ready", "/metrics")  # asked every few seconds, under any load
 
 
 class Match(Struct, frozen=True):
@@ -28,6 +29,10 @@ class Match(Struct, frozen=True):
     route: Route | None = None
     args: Mapping[str, str] = {}
     app: "App | None" = None
+
+    @property
+    def is_probe(self) -> bool:
+        return self.pattern in PROBES
 
 
 def _nothing(size: int) -> None:

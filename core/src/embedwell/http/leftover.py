@@ -27,6 +27,7 @@ class Leftover:
         self._longest, self._silence = longest, silence
         self._read = False
         self._held = False
+        self.answered = False  # the whole answer was made, if not taken by its client
 
     async def receive(self) -> Message:
         """As the server's own."""
@@ -37,6 +38,7 @@ class Leftover:
     async def send(self, message: Message) -> None:
         """As the server's own, but that an early answer is not ended yet."""
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        self.answered |= last
         if last and not self._read:
             self._held = True
             message = {**message, "more_body": True}

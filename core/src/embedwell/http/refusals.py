@@ -9,10 +9,10 @@ from embedwell.http.middleware.limits import MAX_HEADERS
 from embedwell.http.middleware.request_id import NAME, new_id
 
 
-def refusal(status: HTTPStatus) -> tuple[int, list[Header], bytes]:
-    """Status, headers and body of the answer where a server would send a bare `status`."""
+def refusal(error: EmbedwellError) -> tuple[int, list[Header], bytes]:
+    """Status, headers and body of an answer after which the connection ends."""
     request_id = new_id()
-    reply = envelope.reply(_error(status), request_id, v1=False)
+    reply = envelope.reply(error, request_id, v1=False)
     body = content(reply)
     headers = [(name.encode(), value.encode()) for name, value in reply.headers.items()]
     headers += [
@@ -24,9 +24,13 @@ def refusal(status: HTTPStatus) -> tuple[int, list[Header], bytes]:
     return reply.status, headers, body
 
 
-def _error(status: HTTPStatus) -> EmbedwellError:
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return Overloaded("The server has too many connections at once; try again", retry_after=1)
+def crowd() -> EmbedwellError:
+    """What a connection too many is told."""
+    return Overloaded("The server has too many connections at once; try again", retry_after=1)
+
+
+def broken(status: HTTPStatus) -> EmbedwellError:
+    """What is meant where a parser would send a bare `status`."""
     if status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
         return HeadersTooLarge(f"The headers are larger than {MAX_HEADERS:,} bytes together")
     if status == HTTPStatus.HTTP_VERSION_NOT_SUPPORTED:

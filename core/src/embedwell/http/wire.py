@@ -10,7 +10,7 @@ from embedwell.interfaces.embedding import EmbeddingCall
 from embedwell.interfaces.models import TAG_PATTERN, ModelRef
 from embedwell.interfaces.routes import Request
 from embedwell.interfaces.status import ModelCard, ModelState, PluginInfo, Warming
-from embedwell.interfaces.tasks import Status, Task
+from embedwell.interfaces.tasks import Task, TaskStatus
 
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Dimensions = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -177,7 +177,7 @@ class TaskBody(Struct, frozen=True, kw_only=True):
     id: str
     kind: str
     key: str
-    status: Status
+    status: TaskStatus
     progress: TaskProgress
     error: str | None
     created: float

@@ -84,7 +84,7 @@ class DeviceFailure(Exception):
 
 
 class Encoder(Protocol):
-    """A loaded model; every method blocks and is called in the device's own thread."""
+    """A loaded model; every method blocks and is called in one of the device's own threads."""
 
     @property
     def facts(self) -> EncoderFacts: ...
@@ -92,7 +92,8 @@ class Encoder(Protocol):
     def encode(self, batch: Batch) -> "Rows":
         """C-contiguous float32 `[len(batch.lengths), dimensions]`, before a final Normalize.
 
-        Raises DeviceOutOfMemory, DeviceFailure, or anything else for a batch it failed on.
+        As many threads at a time as the backend says. Raises DeviceOutOfMemory, DeviceFailure, or
+        anything else for a batch it failed on.
         """
 
     def close(self) -> None:
@@ -117,6 +118,10 @@ class Backend(Protocol):
 
     @property
     def device(self) -> str: ...
+
+    @property
+    def threads(self) -> int:
+        """How many batches are to run side by side, of one model or of several."""
 
     @property
     def dtype(self) -> str:

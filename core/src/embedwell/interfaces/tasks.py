@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from embedwell.interfaces.models import Progress
 
-Status = Literal["queued", "running", "done", "failed", "cancelled"]
+TaskStatus = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
 class Task(Struct, frozen=True, kw_only=True):
@@ -19,7 +19,7 @@ class Task(Struct, frozen=True, kw_only=True):
     id: str
     kind: str
     key: str
-    status: Status
+    status: TaskStatus
     done: int = 0
     total: int | None = None
     error: str | None = None

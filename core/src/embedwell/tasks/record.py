@@ -5,7 +5,7 @@ import secrets
 from typing import Any
 
 from embedwell.errors import EmbedwellError, TaskNotFound, bare
-from embedwell.interfaces.tasks import Status, Task
+from embedwell.interfaces.tasks import Task, TaskStatus
 
 
 class Record:
@@ -17,7 +17,7 @@ class Record:
         self.key = key
         self.created = created
         self.started = started
-        self.status: Status = "running"
+        self.status: TaskStatus = "running"
         self.done = 0
         self.total: int | None = None
         self.finished: float | None = None

@@ -116,6 +116,7 @@ class FakeBackend:
     ) -> None:
         self.device = "fake"
         self.dtype = "float32"
+        self.threads = 1
         self.memory = memory or FakeMemory()
         self.faults = dict(faults or {})
         self.capacity = capacity

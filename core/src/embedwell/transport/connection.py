@@ -9,12 +9,15 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from embedwell.http.asgi import CROWDED
 from embedwell.transport.protocol import Http1
+from embedwell.transport.unread import Outgoing
 
 if TYPE_CHECKING:
-    from embedwell.transport.server import Connections
+    from embedwell.transport.connections import Connections
 
 HEAD_SECONDS = 10.0  # for a request's head from its first byte; a new connection's from the start
+PROBE_SECONDS = 1.0  # the same for a connection too many
 KEEP_ALIVE_SECONDS = 75.0  # between requests: longer than clients and proxies keep theirs
 WRITE_SECONDS = 120.0  # for a client to take what is written at once
 CLOSE_SECONDS = 30.0  # for a client to take the rest of its answer
@@ -34,9 +37,13 @@ class Connection:
         task: "asyncio.Task[None]",
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        *,
+        crowded: bool,
     ) -> None:
-        self._home, self._task = home, task
+        """`crowded` is one too many: it may ask for a probe, then it ends."""
+        self._home, self._task, self._crowded = home, task, crowded
         self._reader, self._writer = reader, writer
+        self._outgoing = Outgoing(home.unread, writer)
         self._loop = asyncio.get_running_loop()
         self._sending = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
@@ -48,27 +55,30 @@ class Connection:
         try:
             async with TaskGroup(self._loop) as group:
                 self._protocol = self._speak(group)
-                self._rest(HEAD_SECONDS)
+                self._rest(PROBE_SECONDS if self._crowded else HEAD_SECONDS)
                 self._head_begun = True
                 await self._read()
         finally:
             await self._finish()
 
-    async def refuse(self) -> None:
-        """Tells the client that there are too many connections, and closes this one."""
-        self._protocol = self._speak(TaskGroup(self._loop))
-        try:
-            await self._protocol.refuse()
-        finally:
-            await self._finish()
-
     def end(self) -> None:
         """Close it where it rests, once its client has what it was answered."""
-        if self._writer.transport.get_write_buffer_size():
+        if self._crowded:
+            self.give_way()
+        elif self._writer.transport.get_write_buffer_size():
             self._shut()
         else:
             self._wake()
             self._writer.transport.abort()
+
+    def give_way(self) -> None:
+        """Close it; a client that has not asked for anything is told why."""
+        if self._timer is None:
+            self._writer.transport.abort()
+        else:
+            with suppress(OSError, RuntimeError):  # it has left already
+                self._writer.write(self._protocol.too_many())
+            self._shut()
 
     def _speak(self, group: TaskGroup) -> Http1:
         socket = self._writer.get_extra_info("socket")
@@ -77,7 +87,7 @@ class Connection:
             self._home.settings,
             self._home.context,
             group,
-            ConnectionState({}),
+            ConnectionState({CROWDED: True} if self._crowded else {}),
             self._home.tls is not None,
             _address(socket.family, self._writer.get_extra_info("peername")),
             _address(socket.family, self._writer.get_extra_info("sockname")),
@@ -90,6 +100,8 @@ class Connection:
                 data = await self._reader.read(MOST_BYTES)
             except OSError:  # of a connection that broke, or of TLS
                 break
+            if self._aborting is not None:
+                break  # whoever it was for is gone
             await self._protocol.handle(RawData(data))
             if self._timer is not None and not self._head_begun:
                 self._rest(HEAD_SECONDS)
@@ -107,11 +119,12 @@ class Connection:
             self._wake()
 
     async def _write(self, data: bytes) -> None:
+        if not data:
+            return
         async with self._sending:
             try:
-                self._writer.write(data)
                 async with asyncio.timeout(WRITE_SECONDS):
-                    await self._writer.drain()
+                    await self._outgoing.write(data)
             except TimeoutError:  # the client does not read: it may not hold the request for ever
                 self._writer.transport.abort()
                 await self._protocol.handle(Closed())
@@ -122,7 +135,8 @@ class Connection:
         self._wake()
         self._head_begun = False
         self._timer = self._loop.call_later(seconds, self.end)
-        self._home.resting[self._task] = self.end
+        if not self._crowded:
+            self._home.rests(self._task, self.end)
 
     def _wake(self) -> None:
         if self._timer is not None:
@@ -145,6 +159,7 @@ class Connection:
             with suppress(OSError):
                 await self._writer.wait_closed()
         finally:
+            self._outgoing.close()
             if self._aborting is not None:
                 self._aborting.cancel()
 

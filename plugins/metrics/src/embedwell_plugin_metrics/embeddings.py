@@ -11,6 +11,43 @@ from embedwell_plugin_metrics.names import ByName, Names
 
 OK = "ok"
 UNKNOWN = "unknown"  # the label of models that no source has
+SIZES = (  # in the order of _Sizes; so it is below
+    ("embedwell_inputs_total", "Inputs that were answered."),
+    ("embedwell_prompt_tokens_total", "Tokens of answered calls, as in usage."),
+    ("embedwell_truncated_inputs_total", "Answered inputs that were cut."),
+)
+TIMES = (
+    (
+        "embedwell_request_queue_duration_seconds",
+        "From ids to the first batch, waiting for a load included; answered calls.",
+    ),
+    (
+        "embedwell_request_tokenization_duration_seconds",
+        "From inputs to checked ids; answered calls.",
+    ),
+    (
+        "embedwell_request_inference_duration_seconds",
+        "From the first batch to the finished rows; answered calls.",
+    ),
+    ("embedwell_request_duration_seconds", "Whole embedding calls, without HTTP; answered calls."),
+)
+CALLERS = (
+    ("embedwell_caller_requests_total", "Embedding calls that ended, by caller."),
+    ("embedwell_caller_prompt_tokens_total", "Tokens of answered calls, by caller."),
+)
+
+
+class _Sizes(NamedTuple):
+    inputs: Counter
+    tokens: Counter
+    truncated: Counter
+
+
+class _Times(NamedTuple):
+    queue: Histogram
+    tokenization: Histogram
+    inference: Histogram
+    total: Histogram
 
 
 class _Model(NamedTuple):
@@ -18,25 +55,21 @@ class _Model(NamedTuple):
 
     label: str
     answered: Counter
-    inputs: Counter
-    tokens: Counter
-    truncated: Counter
-    queue: Histogram
-    tokenization: Histogram
-    inference: Histogram
-    total: Histogram
+    sizes: _Sizes
+    times: _Times
 
     def add(self, event: Embedded) -> None:
         """An answered call."""
         self.answered.inc()
-        self.inputs.inc(event.inputs)
-        self.tokens.inc(event.tokens)
+        sizes, times = self.sizes, self.times
+        sizes.inputs.inc(event.inputs)
+        sizes.tokens.inc(event.tokens)
         if event.truncated:
-            self.truncated.inc(event.truncated)
-        self.queue.observe(event.queue_seconds)
-        self.tokenization.observe(event.tokenize_seconds)
-        self.inference.observe(event.inference_seconds)
-        self.total.observe(event.seconds)
+            sizes.truncated.inc(event.truncated)
+        times.queue.observe(event.queue_seconds)
+        times.tokenization.observe(event.tokenize_seconds)
+        times.inference.observe(event.inference_seconds)
+        times.total.observe(event.seconds)
 
 
 class _Caller(NamedTuple):
@@ -51,46 +84,15 @@ class EmbeddingRequests:
 
     def __init__(self, registry: CollectorRegistry, models: Names, callers: Names) -> None:
         counter = partial(Counter, registry=registry)
-        seconds = partial(Histogram, buckets=SECONDS, registry=registry)
-        model, caller = ("model",), ("caller",)
+        seconds = partial(Histogram, registry=registry, buckets=SECONDS)
         self._requests = counter(
             "embedwell_requests_total",
             "Embedding calls that ended; outcome is ok, cancelled or an error's code.",
             ("model", "outcome"),
         )
-        self._inputs = counter("embedwell_inputs_total", "Inputs that were answered.", model)
-        self._tokens = counter(
-            "embedwell_prompt_tokens_total", "Tokens of answered calls, as in usage.", model
-        )
-        self._truncated = counter(
-            "embedwell_truncated_inputs_total", "Answered inputs that were cut.", model
-        )
-        self._queue = seconds(
-            "embedwell_request_queue_duration_seconds",
-            "From ids to the first batch, waiting for a load included; answered calls.",
-            model,
-        )
-        self._tokenization = seconds(
-            "embedwell_request_tokenization_duration_seconds",
-            "From inputs to checked ids; answered calls.",
-            model,
-        )
-        self._inference = seconds(
-            "embedwell_request_inference_duration_seconds",
-            "From the first batch to the finished rows; answered calls.",
-            model,
-        )
-        self._total = seconds(
-            "embedwell_request_duration_seconds",
-            "Whole embedding calls, without HTTP; answered calls.",
-            model,
-        )
-        self._caller_requests = counter(
-            "embedwell_caller_requests_total", "Embedding calls that ended, by caller.", caller
-        )
-        self._caller_tokens = counter(
-            "embedwell_caller_prompt_tokens_total", "Tokens of answered calls, by caller.", caller
-        )
+        self._sizes = [counter(*described, ("model",)) for described in SIZES]
+        self._times = [seconds(*described, ("model",)) for described in TIMES]
+        self._of_callers = [counter(*described, ("caller",)) for described in CALLERS]
         self._models = ByName(models, self._of_model)
         self._callers = ByName(callers, self._of_caller)
 
@@ -110,14 +112,9 @@ class EmbeddingRequests:
         return _Model(
             label,
             self._requests.labels(label, OK),
-            self._inputs.labels(label),
-            self._tokens.labels(label),
-            self._truncated.labels(label),
-            self._queue.labels(label),
-            self._tokenization.labels(label),
-            self._inference.labels(label),
-            self._total.labels(label),
+            _Sizes(*(family.labels(label) for family in self._sizes)),
+            _Times(*(family.labels(label) for family in self._times)),
         )
 
     def _of_caller(self, label: str) -> _Caller:
-        return _Caller(self._caller_requests.labels(label), self._caller_tokens.labels(label))
+        return _Caller(*(family.labels(label) for family in self._of_callers))

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from embedwell import LoadFailed, ModelEvicted, ModelLoaded, TaskFinished
 from embedwell_plugin_metrics.buckets import LOAD_SECONDS
-from embedwell_plugin_metrics.names import Names
+from embedwell_plugin_metrics.names import OTHER, Names
 
 
 class Models:
@@ -55,7 +55,8 @@ class Models:
     def evicted(self, event: ModelEvicted) -> None:
         label = self._models.label(event.model)
         self._evictions.labels(label, event.cause).inc()
-        self._estimate.remove(label)
+        if label != OTHER:  # of which more may be loaded
+            self._estimate.remove(label)
 
     def task(self, event: TaskFinished) -> None:
         self._tasks.labels(event.kind, event.status).inc()

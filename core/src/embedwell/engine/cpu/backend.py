@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from embedwell.engine.cpu import threads
-from embedwell.engine.cpu.lanes import Lanes
 from embedwell.engine.cpu.memory import HostMemory
+from embedwell.engine.cpu.processors import Processors
 from embedwell.errors import InvalidModel
 from embedwell.interfaces.caches import Need
 from embedwell.interfaces.encoders import (
@@ -32,13 +32,12 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 FLOAT = 4  # bytes
-PART_TOKENS = 2048  # for each processor: smaller parts are slower, larger ones hardly faster
-BATCH_TOKENS = 16_384  # whatever the number of processors: activations take memory
+BATCH_TOKENS = 2048  # smaller batches are slower, larger ones hardly faster
 RELATIVE = ("relative_attention", "relative_attention_num_buckets")  # scores are kept whole
 
 
 class CpuBackend:
-    """The Backend of this machine's processor, with `thread_count` threads for each product."""
+    """The Backend of this machine's processors, of which it uses `thread_count`."""
 
     device = "cpu"
 
@@ -46,9 +45,13 @@ class CpuBackend:
         """`dtype` is "auto", "float32" or "bfloat16": what models are to compute in."""
         self.thread_count = thread_count
         self.dtype = dtype
-        self.batch_tokens = min(PART_TOKENS * thread_count, BATCH_TOKENS)
-        self._lanes = Lanes(thread_count)
+        self._processors = Processors(thread_count)
         self._memory = HostMemory()
+
+    @property
+    def threads(self) -> int:
+        """How many batches run side by side: one a processor, up to eight."""
+        return self._processors.side_by_side
 
     @property
     def memory(self) -> DeviceMemory:
@@ -76,12 +79,12 @@ class CpuBackend:
             raise ArithmeticError("the processor's matrix product is wrong")
 
     def estimate(self, manifest: Manifest) -> Need:
-        """Weights as float32, and the activations of one batch at its largest.
+        """Weights as float32, and the activations of what runs side by side, one a long text.
 
         For T tokens: twelve rows of the hidden size and three of the intermediate one each; where
         scores are kept whole (DeBERTa, MPNet, T5) also four score tables of heads × longest text.
         """
-        tokens = max(self.batch_tokens, manifest.max_tokens)
+        tokens = max(BATCH_TOKENS, manifest.max_tokens) + (self.threads - 1) * BATCH_TOKENS
         row = 12 * manifest.hidden + 3 * manifest.intermediate
         if any(manifest.config.get(key) for key in RELATIVE):
             row += 4 * manifest.heads * manifest.max_tokens
@@ -118,7 +121,7 @@ class CpuBackend:
             settling = Settling(read, heads, facts_of, manifest.max_tokens)
             body, verdict = settling.settle(self.dtype, trial)
         facts = facts_of(body, verdict)
-        return TorchEncoder(body, heads, facts, self._lanes)
+        return TorchEncoder(body, heads, facts, partial(self._processors.taken, facts.need.weights))
 
     def _facts(
         self, heads: "Heads", manifest: Manifest, body: "Body", verdict: Verdict
@@ -127,7 +130,7 @@ class CpuBackend:
             device=self.device,
             dimensions=manifest.dimensions,
             vocabulary=min(manifest.vocabulary, body.vocabulary),
-            batch_tokens=self.batch_tokens,
+            batch_tokens=BATCH_TOKENS,
             need=replace(self.estimate(manifest), weights=body.bytes + heads.bytes),
             verdict=verdict,
         )

@@ -38,7 +38,23 @@ def pack(weight: Tensor) -> Tensor:
 
 def linear(rows: Tensor, packed: Tensor, bias: Tensor | None, activation: str) -> Tensor:
     """`rows` `[…, inputs]` times a packed weight, with bias and activation in the same pass."""
-    kind, algorithm = FUSED[activation]
+    return _translated()(rows, packed, bias, *FUSED[activation])
+
+
+@cache
+def _translated() -> Callable[..., Tensor]:
+    """As TorchScript, for a program that is recorded takes its list in no other way; or Python."""
+    try:
+        product: Callable[..., Tensor] = torch.jit.script(_product)
+    except Exception as error:
+        LOG.info("products run in Python (%s)", type(error).__name__)
+        return _product
+    return product
+
+
+def _product(
+    rows: Tensor, packed: Tensor, bias: Tensor | None, kind: str, algorithm: str
+) -> Tensor:
     product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, bias, kind, [], algorithm)
     return product
 

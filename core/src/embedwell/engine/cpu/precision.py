@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from embedwell.engine import encoder, packing, parity
 from embedwell.engine.body import Body
 from embedwell.engine.cpu import operators, surgery
-from embedwell.engine.cpu.lanes import Lanes
 from embedwell.engine.heads import Heads
 from embedwell.engine.memory import is_out_of_memory
 from embedwell.engine.tolerances import FLOORS
@@ -26,6 +25,7 @@ ORDERS = {
     "bfloat16": ("bfloat16", "float32"),
     "float32": ("float32",),
 }
+RECORDED = (3, 5), (2, 5, 5, 8, 13)  # lengths of what a program is made of, and tried on
 SAMPLE_LENGTHS = (3, 5, 8, 13, 21, 34, 55, 89)  # of the random ids that stand in for texts
 
 
@@ -101,7 +101,7 @@ class Settling:
 
     def _vectors(self, body: Body, verdict: Verdict, samples: Batch) -> "Rows":
         facts = self._facts(body, verdict)
-        return encoder.rows(samples, body, self._heads, facts, Lanes(1))
+        return encoder.rows(samples, body, self._heads, facts)
 
 
 def _takes(body: Body, samples: Batch) -> bool:
@@ -122,6 +122,8 @@ def _shaped(body: Body, verdict: Verdict) -> Body:
     if verdict.fast:
         texts = parity.probe(body, SAMPLE_LENGTHS[:2])
         surgery.pack(body.model, lambda: list(body.blocks(texts)))
+    if verdict.packed:
+        body.record(*(parity.probe(body, lengths) for lengths in RECORDED))
     return body
 
 

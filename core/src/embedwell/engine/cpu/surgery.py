@@ -18,9 +18,11 @@ CLOSE = 1e-5
 class PackedLinear(nn.Module):
     """An nn.Linear for inference, its weight laid out for the processor."""
 
+    weight: Tensor
+
     def __init__(self, layer: nn.Linear, activation: str = "") -> None:
         super().__init__()
-        self.weight = operators.pack(layer.weight)
+        self.register_buffer("weight", operators.pack(layer.weight))
         self.bias = layer.bias
         self.activation = activation
         self.packed_bytes = layer.weight.nbytes

@@ -1,20 +1,25 @@
 """Bounds what all requests together may hold: bodies by the bytes that came, requests by number."""
 
 from embedwell.errors import Overloaded
-from embedwell.http.asgi import App, Receive, Scope, Send, has_body, values
+from embedwell.http.asgi import App, Receive, Scope, Send, has_body, is_crowded, values
 from embedwell.http.body import too_large
 from embedwell.http.context import exchange, matched
+from embedwell.http.refusals import crowd
 from embedwell.interfaces.routes import Route
 
 BODIES = 8  # largest bodies that fit into memory at the same time
 LEAST_BYTES = 256_000_000
 MAX_REQUESTS = 4096
+MAX_PROBES = 16  # beyond them
 STREAM_BYTES = 1_000_000  # a stream is never held whole
 FIRST_BYTES = 64_000  # of a body that is announced: whoever sends nothing keeps nobody out
 
 
 class Admission:
-    """Gives each request a permit that grows with its body; raises PayloadTooLarge, Overloaded."""
+    """Gives each request a permit that grows with its body; raises PayloadTooLarge, Overloaded.
+
+    Probes are let in beyond what other requests may be.
+    """
 
     def __init__(self, max_body: int) -> None:
         self._max_body = max_body
@@ -24,11 +29,13 @@ class Admission:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, then: App) -> None:
         match = matched(scope)
+        if is_crowded(scope) and not match.is_probe:
+            raise crowd()
         worth = self._worth(scope, match.route) if match.route else 0
         if match.access == "public":
             await then(scope, receive, send)
             return
-        if self._requests >= MAX_REQUESTS:
+        if self._requests >= MAX_REQUESTS + (MAX_PROBES if match.is_probe else 0):
             raise _too_many()
         permit = Permit(self)
         permit.cover(worth)

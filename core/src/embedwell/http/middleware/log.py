@@ -1,15 +1,16 @@
 """One line and one event per request, never a word of its body."""
 
 import logging
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 
 from embedwell.http.asgi import App, Receive, Scope, Send, target
-from embedwell.http.context import NO_ANSWER, Exchange, exchange
+from embedwell.http.context import NO_ANSWER, PROBES, Exchange, exchange
 from embedwell.interfaces.events import Event, RequestFinished
 
 MAX_PATH = MAX_PROBLEM = MAX_NAME = 200
-PROBES = ("/health", "/ready", "/metrics")  # asked every few seconds
+WORD = re.compile(r"[\w.:/@+\\-]+", re.ASCII)  # what cannot look like further fields
 access_log = logging.getLogger("embedwell.access")
 
 
@@ -59,12 +60,16 @@ class Log:
 def _line(event: RequestFinished, raw_path: bytes, problem: str) -> str:
     path = printable(raw_path.decode("latin-1"), MAX_PATH)
     took = f"{event.seconds * 1000:.1f} ms"
-    model = f" model={event.model}" if event.model else ""
+    model = f" model={_word(event.model)}" if event.model else ""
     size = f" inputs={event.inputs} tokens={event.tokens}" if event.inputs else ""
-    caller = f" caller={printable(event.caller, MAX_NAME)}" if event.caller else ""
+    caller = f" caller={_word(printable(event.caller, MAX_NAME))}" if event.caller else ""
     told = f" {problem[:MAX_PROBLEM]!a}" if problem else ""
     ids = f" id={event.request_id}{told}"
     return f"{event.method} {path} {event.status} {took}{model}{size}{caller}{ids}"
+
+
+def _word(value: str) -> str:
+    return value if WORD.fullmatch(value) else repr(value)
 
 
 def printable(text: str, limit: int) -> str:

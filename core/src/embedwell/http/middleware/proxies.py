@@ -28,7 +28,8 @@ class Claim(Struct, frozen=True):
 class Proxies:
     """Puts client, scheme and Host of the request that a trusted proxy got into the scope.
 
-    `X-Forwarded-For`, `-Proto` and `-Host` are read, or, without the first of them, `Forwarded`.
+    `X-Forwarded-For`, `-Proto` and `-Host` are read, or, where the first is missing, `Forwarded`,
+    if there is one.
     The client is the rightmost address that is not itself a trusted proxy's; of scheme and host
     the last value counts, which the nearest proxy wrote.
     """
@@ -44,7 +45,7 @@ class Proxies:
         await then(self._told(scope) if trusted else scope, receive, send)
 
     def _told(self, scope: Scope) -> Scope:
-        claim = _legacy(scope) or _forwarded(scope)
+        claim = _claim(scope)
         told = dict(scope)
         client = self._client(claim.clients)
         if client:
@@ -78,10 +79,10 @@ class Proxies:
         return any((mapped or address) in network for network in self._networks)
 
 
-def _legacy(scope: Scope) -> Claim | None:
+def _claim(scope: Scope) -> Claim:
     clients = _listed(scope, b"x-forwarded-for")
-    if not clients:
-        return None
+    if not clients and values(scope, b"forwarded"):
+        return _forwarded(scope)
     schemes, hosts = _listed(scope, b"x-forwarded-proto"), _listed(scope, b"x-forwarded-host")
     return Claim(clients, schemes[-1] if schemes else "", hosts[-1] if hosts else "")
 

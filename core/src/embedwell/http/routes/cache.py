@@ -11,51 +11,59 @@ from embedwell.interfaces.status import CacheStatus, Cleared
 
 def routes(core: Core) -> Sequence[Route]:
     """Three routes below /embeddings."""
+    return [_preload(core), _status(core), _clear(core)]
 
-    def refs(names: Sequence[str] | None) -> Sequence[ModelRef] | None:
-        return None if names is None else [core.parse_tag(name) for name in names]
 
+def _preload(core: Core) -> Route:
     async def preload(request: Request) -> Reply:
         asked: PreloadRequest = request.body
-        task, models = await core.preload(refs(asked.models), asked.max_models)
+        task, models = await core.preload(_refs(core, asked.models), asked.max_models)
         headers = {"location": f"/tasks/{task.id}"}
         return Reply(status=202, body=PreloadReply(TaskBody.of(task), models), headers=headers)
 
+    return Route(
+        method="POST",
+        path="/embeddings/preload",
+        handler=preload,
+        access="manage",
+        summary="Load models in the background, in order; without names the most used ones",
+        body=PreloadRequest,
+        replies={202: PreloadReply},
+        headers={"location": "The path of the task"},
+        errors=("VALIDATION_ERROR", "SOURCE_ERROR"),
+    )
+
+
+def _status(core: Core) -> Route:
     async def status(request: Request) -> Reply:
         return Reply(body=core.cache_status())
 
+    return Route(
+        method="GET",
+        path="/embeddings/cache/status",
+        handler=status,
+        access="manage",
+        summary="The loaded models, the device's memory, and what the cache did",
+        replies={200: CacheStatus},
+    )
+
+
+def _clear(core: Core) -> Route:
     async def clear(request: Request) -> Reply:
         asked: ClearRequest = request.body
-        return Reply(body=await core.clear(refs(asked.models)))
+        return Reply(body=await core.clear(_refs(core, asked.models)))
 
-    return [
-        Route(
-            method="POST",
-            path="/embeddings/preload",
-            handler=preload,
-            access="manage",
-            summary="Load models in the background, in order; without names the most used ones",
-            body=PreloadRequest,
-            replies={202: PreloadReply},
-            headers={"location": "The path of the task"},
-            errors=("VALIDATION_ERROR", "SOURCE_ERROR"),
-        ),
-        Route(
-            method="GET",
-            path="/embeddings/cache/status",
-            handler=status,
-            access="manage",
-            summary="The loaded models, the device's memory, and what the cache did",
-            replies={200: CacheStatus},
-        ),
-        Route(
-            method="POST",
-            path="/embeddings/cache/clear",
-            handler=clear,
-            access="manage",
-            summary="Unload models: idle ones now, others when their requests end",
-            body=ClearRequest,
-            replies={200: Cleared},
-            errors=("VALIDATION_ERROR",),
-        ),
-    ]
+    return Route(
+        method="POST",
+        path="/embeddings/cache/clear",
+        handler=clear,
+        access="manage",
+        summary="Unload models: idle ones now, others when their requests end",
+        body=ClearRequest,
+        replies={200: Cleared},
+        errors=("VALIDATION_ERROR",),
+    )
+
+
+def _refs(core: Core, names: Sequence[str] | None) -> Sequence[ModelRef] | None:
+    return None if names is None else [core.parse_tag(name) for name in names]

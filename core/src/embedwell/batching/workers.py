@@ -1,8 +1,9 @@
-"""One device thread at a time: runs work, answers with values, is replaced when it hangs."""
+"""The device's threads: they run work, answer with values, and are replaced when they hang."""
 
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ log = logging.getLogger("embedwell.batching")
 
 
 class Work(Protocol):
-    """Something that the device does; `perform` runs in the device's thread."""
+    """Something that the device does; `perform` runs in one of the device's threads."""
 
     def perform(self) -> Any: ...
 
@@ -28,20 +29,17 @@ class Outcome(Struct, frozen=True):
     seconds: float
 
 
-class _Lane:
-    """A thread and what it holds: the work it runs, and the one it takes next."""
+class _Worker:
+    """One thread, and the work it runs."""
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
         self.running: Work | None = None
-        self.next: Work | None = None
         self.began = 0.0
-        self.closed = False
         self.lost = False  # given up: whatever it still returns is not wanted
 
 
-class Worker:
-    """The device's thread with one place for what comes next.
+class Workers:
+    """The device's threads, and what they take next: in order, each as soon as it is free.
 
     `done(work, outcome)` is called on the loop for every piece of work, exactly once;
     `returned(work)` once its thread no longer uses it, which after a timeout is later or never.
@@ -50,6 +48,7 @@ class Worker:
 
     def __init__(
         self,
+        count: int,
         *,
         timeout: float,
         clock: Callable[[], float],
@@ -62,109 +61,110 @@ class Worker:
         self._returned = returned
         self._loop = asyncio.get_running_loop()
         self._deadlines: dict[Work, asyncio.TimerHandle] = {}
+        self._changed = threading.Condition()
+        self._waiting: deque[Work] = deque()
         self._closed = False
+        self._workers: list[_Worker] = []
+        self.count = count
         self.lost = 0
-        self._lane = self._start()
+        for _ in range(count):
+            self._start()
 
-    def _start(self) -> _Lane:
-        lane = _Lane()
+    def _start(self) -> None:
+        worker = _Worker()
         name = "embedwell-device"
-        threading.Thread(target=self._main, args=(lane,), name=name, daemon=True).start()
-        return lane
+        threading.Thread(target=self._main, args=(worker,), name=name, daemon=True).start()
+        self._workers.append(worker)
 
     def offer(self, work: Work) -> None:
-        """Run this next."""
-        with self._lane.changed:
-            self._lane.next = work
-            self._lane.changed.notify()
+        """Run this after what was offered before."""
+        with self._changed:
+            self._waiting.append(work)
+            self._changed.notify()
         self._arm(self._timeout, work)
 
-    def retract(self) -> Any | None:
-        """Take back what the device has not begun, or None."""
-        with self._lane.changed:
-            work, self._lane.next = self._lane.next, None
-        if work is not None:
+    def retract(self) -> tuple[list[Any], int]:
+        """Take back what no thread has begun, in order; and how many threads have nothing to do."""
+        with self._changed:
+            taken = list(self._waiting)
+            self._waiting.clear()
+            idle = sum(worker.running is None for worker in self._workers)
+        for work in taken:
             self._disarm(work)
-        return work
+        return taken, idle
 
     def close(self) -> None:
-        """Let the thread end after what it runs."""
-        self._closed = True
-        with self._lane.changed:
-            self._lane.closed = True
-            self._lane.changed.notify()
+        """Let the threads end after what they run."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def _arm(self, seconds: float, work: Work) -> None:
-        self._deadlines[work] = self._loop.call_later(seconds, self._check, self._lane, work)
+        self._deadlines[work] = self._loop.call_later(seconds, self._check, work)
 
     def _disarm(self, work: Work) -> None:
         handle = self._deadlines.pop(work, None)
         if handle is not None:
             handle.cancel()
 
-    def _check(self, lane: _Lane, work: Work) -> None:
+    def _check(self, work: Work) -> None:
         """Give the thread up if it has run this for too long; look again later if not."""
-        with lane.changed:
-            running = work is lane.running
-            elapsed = self._clock() - lane.began if running else 0.0
+        with self._changed:
+            worker = next((w for w in self._workers if w.running is work), None)
+            elapsed = self._clock() - worker.began if worker is not None else 0.0
             left = self._timeout - elapsed
-            if left <= 0:
-                following, lane.next = lane.next, None
-                lane.lost = lane.closed = True
-        if left > 0:
+            if worker is not None and left <= 0:
+                worker.lost = True
+                self._workers.remove(worker)
+        if worker is None or left > 0:
             self._arm(max(left, 0.001), work)
             return
         self._disarm(work)
-        failure = self._replace(following)
-        self._done(work, Outcome(failure, lane.began, elapsed))
-
-    def _replace(self, following: Work | None) -> Failure:
-        """What became of the work whose thread is lost."""
         self.lost += 1
-        if following is not None:
-            self._disarm(following)
+        self._done(work, Outcome(self._replace(), worker.began, elapsed))
+
+    def _replace(self) -> Failure:
+        """What became of the work whose thread is lost."""
         try:
             if not self._closed:
-                self._lane = self._start()
+                self._start()
         except RuntimeError as error:  # no thread is to be had
             log.critical("the device's thread cannot be replaced: %s", error)
             failure = Failure("fatal", "its thread hangs, and the system gives no other")
-            if following is not None:
-                self._returned(following)
-                self._done(following, Outcome(failure, self._clock(), 0.0))
+            for work in self.retract()[0]:
+                self._returned(work)
+                self._done(work, Outcome(failure, self._clock(), 0.0))
             return failure
-        if following is not None:
-            self.offer(following)
         return Failure("timeout", f"no answer within {self._timeout:g} s")
 
-    # In the device's thread from here on.
+    # In the device's threads from here on.
 
-    def _main(self, lane: _Lane) -> None:
-        while self._run_one(lane):
+    def _main(self, worker: _Worker) -> None:
+        while self._run_one(worker):
             pass
 
-    def _run_one(self, lane: _Lane) -> bool:
+    def _run_one(self, worker: _Worker) -> bool:
         """Whether there may be more; what waits for it must hold nothing of the last one."""
-        work = self._take(lane)
+        work = self._take(worker)
         if work is None:
             return False
         result = _attempt(work)
-        with lane.changed:
-            given_up = lane.lost
-            seconds = self._clock() - lane.began
-            lane.running = None
-        outcome = None if given_up else Outcome(result, lane.began, seconds)
+        with self._changed:
+            given_up = worker.lost
+            seconds = self._clock() - worker.began
+            worker.running = None
+        outcome = None if given_up else Outcome(result, worker.began, seconds)
         return self._tell(work, outcome)
 
-    def _take(self, lane: _Lane) -> Work | None:
-        with lane.changed:
-            while lane.next is None and not lane.closed:
-                lane.changed.wait()
-            if lane.next is None or lane.closed:
+    def _take(self, worker: _Worker) -> Work | None:
+        with self._changed:
+            while not self._waiting and not self._closed:
+                self._changed.wait()
+            if self._closed:
                 return None
-            lane.running, lane.next = lane.next, None
-            lane.began = self._clock()
-            return lane.running
+            worker.running = self._waiting.popleft()
+            worker.began = self._clock()
+            return worker.running
 
     def _tell(self, work: Work, outcome: Outcome | None) -> bool:
         try:

@@ -1,0 +1,154 @@
+"""Several threads of one device: batches at the same time, each with its share of what waits."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embedwell.errors import DeadlineExceeded, ModelError
+from embedwell.testing.devices import FakeEncoder
+from tests.core.batching.test_batcher import (
+    Bench,
+    Blocker,
+    Handle,
+    check_served,
+    expected,
+    rows,
+    tokens,
+)
+
+BAD = 901
+LONG = [5] * 100  # enough tokens for a batch of its own
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    made = Bench(threads=2, batch_timeout=0.5)
+    yield made
+    await made.batcher.aclose()
+
+
+async def test_two_batches_run_at_the_same_time(bench: Bench) -> None:
+    first, second = Blocker(), Blocker()
+    handle = Handle(FakeEncoder(faults={1: first, 2: second}))
+    both = [
+        asyncio.create_task(bench.batcher.submit(handle, tokens([token, *LONG])))
+        for token in (1, 2)
+    ]
+    for blocker in (first, second):
+        assert await asyncio.to_thread(blocker.began.wait, 60)
+    assert [len(batch.lengths) for batch in handle.encoder.batches] == [1, 1]
+    first.go.set()
+    second.go.set()
+    await asyncio.gather(*both)
+
+
+async def test_what_waits_is_shared_by_threads_that_are_free(bench: Bench) -> None:
+    handle = Handle(FakeEncoder(batch_tokens=4096))
+    await bench.batcher.submit(handle, tokens(*[LONG] * 12))
+    assert sorted(run.items for run in bench.runs) == [6, 6]
+
+
+async def test_a_few_short_texts_are_one_batch(bench: Bench) -> None:
+    handle = Handle(FakeEncoder())
+    await bench.batcher.submit(handle, tokens(*[[5]] * 12))
+    assert [run.items for run in bench.runs] == [12]
+
+
+async def test_texts_that_take_more_than_a_batch_run_one_at_a_time(bench: Bench) -> None:
+    first, second = Blocker(), Blocker()
+    handle = Handle(FakeEncoder(batch_tokens=64, faults={1: first, 2: second}))
+    both = [
+        asyncio.create_task(bench.batcher.submit(handle, tokens([token, *LONG])))
+        for token in (1, 2)
+    ]
+    assert await asyncio.to_thread(first.began.wait, 60)
+    assert not await asyncio.to_thread(second.began.wait, 0.2)
+    first.go.set()
+    assert await asyncio.to_thread(second.began.wait, 60)
+    second.go.set()
+    await asyncio.gather(*both)
+    await check_served(bench, handle)
+
+
+async def test_one_that_is_busy_does_not_keep_the_other(bench: Bench) -> None:
+    slow = Blocker()
+    handle = Handle(FakeEncoder(faults={BAD: slow}))
+    first = asyncio.create_task(bench.batcher.submit(handle, tokens([BAD])))
+    assert await asyncio.to_thread(slow.began.wait, 60)
+    await check_served(bench, handle)
+    assert not first.done()
+    slow.go.set()
+    await first
+
+
+async def test_what_one_thread_hangs_in_costs_the_other_nothing(bench: Bench) -> None:
+    stuck = Blocker()
+    handle = Handle(FakeEncoder(faults={BAD: stuck}))
+    hangs = asyncio.create_task(bench.batcher.submit(handle, tokens([BAD])))
+    assert await asyncio.to_thread(stuck.began.wait, 60)
+    end = time.monotonic() + 0.3  # before it is given up
+    while time.monotonic() < end:
+        await check_served(bench, handle, 8)
+    with pytest.raises(DeadlineExceeded):
+        await hangs
+    await check_served(bench, handle)
+    assert handle.held == 1
+    stuck.go.set()
+    while handle.held:
+        await asyncio.sleep(0.01)
+
+
+async def test_both_hang_and_both_are_replaced(bench: Bench) -> None:
+    stuck = threading.Event()
+    handle = Handle(FakeEncoder(faults={BAD: lambda: stuck.wait() and None}))
+    both = [bench.batcher.submit(handle, tokens([BAD, *LONG])) for _ in range(2)]
+    waits = asyncio.create_task(bench.batcher.submit(handle, tokens([8])))
+    answers = await asyncio.gather(*both, return_exceptions=True)
+    assert all(isinstance(answer, DeadlineExceeded) for answer in answers)
+    await waits
+    await check_served(bench, handle)
+    stuck.set()
+
+
+async def test_the_device_is_proven_beside_a_batch(bench: Bench) -> None:
+    slow = Blocker()
+    handle = Handle(FakeEncoder(faults={BAD: slow}))
+    first = asyncio.create_task(bench.batcher.submit(handle, tokens([BAD])))
+    assert await asyncio.to_thread(slow.began.wait, 60)
+    await bench.batcher.prove()
+    slow.go.set()
+    await first
+
+
+@given(st.lists(st.lists(st.lists(st.integers(1, 900), min_size=1, max_size=60), min_size=1, max_size=6), min_size=1, max_size=12), st.integers(1, 200), st.integers(1, 4))  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_any_mix_of_requests_gets_its_own_rows_in_order(
+    asked: list[list[list[int]]], budget: int, threads: int
+) -> None:
+    def fail() -> None:
+        raise ValueError("poison")
+
+    async def scenario() -> None:
+        bench = Bench(threads=threads)
+        handle = Handle(FakeEncoder(batch_tokens=budget, faults={13: fail}, capacity=90))
+        answers = await asyncio.gather(
+            *(bench.batcher.submit(handle, tokens(*lists)) for lists in asked),
+            return_exceptions=True,
+        )
+        for lists, answer in zip(asked, answers, strict=True):
+            if any(13 in ids for ids in lists):
+                assert isinstance(answer, ModelError)
+            else:
+                assert not isinstance(answer, BaseException)
+                np.testing.assert_array_equal(rows(answer, len(lists)), expected(tuple(lists)))
+        while handle.held:
+            await asyncio.sleep(0)
+        await bench.batcher.aclose()
+
+    asyncio.run(scenario())

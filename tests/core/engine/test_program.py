@@ -1,0 +1,107 @@
+"""Packed passes recorded as programs: which models they are, that they compute the same, and go."""
+
+import gc
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from embedwell.engine import parity, transformer
+from embedwell.engine.body import Body
+from embedwell.engine.cpu import precision
+from embedwell.engine.program import Recorded
+from embedwell.interfaces.encoders import Verdict
+from tests.core.engine import small_models as small
+
+# Not recorded: what sees a window or caps its scores looks at lengths; the rest runs padded.
+RECORDED = {
+    *("bert", "roberta", "xlm-roberta", "electra", "distilbert", "albert", "nomic_bert"),
+    *("qwen3", "llama"),
+}
+LENGTHS = ((1,), (3, 3, 20), (2, 9, 40, 41, 60), (90, 90))
+
+
+@pytest.fixture(autouse=True)
+def inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+def loaded(folder: Path, kind: str, dtype: str) -> Body:
+    small.build(folder, kind)
+    body = Body(transformer.load(folder, small.manifest(folder)))
+    packed = parity.choose(body, 90).packed
+    return precision._shaped(body, Verdict(dtype=dtype, packed=packed, fast=True))
+
+
+def rows(body: Body, lengths: tuple[int, ...]) -> Tensor:
+    return torch.cat([b.rows.flatten(0, 1) for b in body.blocks(parity.probe(body, lengths))])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", small.CONFIGS)
+def test_a_program_computes_what_the_model_computes(kind: str, dtype: str, tmp_path: Path) -> None:
+    body = loaded(tmp_path, kind, dtype)
+    recorded = body._pass
+    assert isinstance(recorded, Recorded) == (kind in RECORDED)
+    if not isinstance(recorded, Recorded):
+        return
+    found = [rows(body, lengths) for lengths in LENGTHS]
+    body._pass = body._plain
+    for some, lengths in zip(found, LENGTHS, strict=True):
+        torch.testing.assert_close(some, rows(body, lengths), atol=1e-5, rtol=1e-5)
+
+
+def test_a_program_goes_with_its_model(tmp_path: Path) -> None:
+    body = loaded(tmp_path, "bert", "float32")
+    table = weakref.ref(body.model.get_input_embeddings().weight)
+    assert isinstance(body._pass, Recorded)
+    del body
+    gc.collect()
+    assert table() is None
+
+
+def test_a_program_runs_in_several_threads(tmp_path: Path) -> None:
+    body = loaded(tmp_path, "bert", "bfloat16")
+    wanted = [rows(body, lengths) for lengths in LENGTHS]
+    wrong: list[int] = []
+
+    @torch.inference_mode()
+    def run(first: int) -> None:
+        for turn in range(first, first + 40):
+            which = turn % len(LENGTHS)
+            if not torch.equal(rows(body, LENGTHS[which]), wanted[which]):
+                wrong.append(turn)
+
+    threads = [threading.Thread(target=run, args=(first,)) for first in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+class Deciding(torch.nn.Module):
+    """Looks at its numbers to decide what to compute."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, rows: Tensor) -> Tensor:
+        found: Tensor = self.inner(rows)
+        return found * 2 if float(found.sum()) > 0 else found
+
+
+def test_a_model_that_looks_at_its_numbers_stays_in_python(tmp_path: Path) -> None:
+    small.build(tmp_path, "bert")
+    model: Any = transformer.load(tmp_path, small.manifest(tmp_path))
+    model.encoder.layer[0].output.dense = Deciding(model.encoder.layer[0].output.dense)
+    body = precision._shaped(Body(model), Verdict(dtype="float32", packed=True))
+    assert not isinstance(body._pass, Recorded)
+    assert rows(body, (3, 5)).isfinite().all()
