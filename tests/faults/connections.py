@@ -20,10 +20,11 @@ from msgspec import Struct
 
 from embedwell.transport.connections import PROBE_PLACES
 from embedwell.transport.server import bound
+from tests.e2e.minilm import MINILM
 from tests.faults.copies import of_process
-from tests.faults.restarts import SETTINGS, vector
+from tests.faults.restarts import vector
+from tests.faults.served import served
 
-MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DESCRIPTORS = 512
 SLOWEST = 1.0  # seconds for a request beside the attack
 MOST_LINES = 100
@@ -51,27 +52,11 @@ class Under(Struct):
 
 @asynccontextmanager
 async def server(folder: Path) -> AsyncIterator[Under]:
-    (folder / "config.toml").write_text(SETTINGS)
-    with (folder / "log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "embedwell", "serve", cwd=folder, stderr=log,
-            stdout=asyncio.subprocess.PIPE, preexec_fn=_few_descriptors,
-        )  # fmt: skip
-    try:
-        assert process.stdout
-        line = (await asyncio.wait_for(process.stdout.readline(), 120)).decode()
-        url = line.split("ready on ")[1].split(" ")[0]
-        async with httpx.AsyncClient(base_url=url, timeout=30, limits=ALONE) as client:
-            port = int(url.rpartition(":")[2])
-            yield Under(process.pid, port, folder / "log", client)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-def _few_descriptors() -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+    async with (
+        served(folder, descriptors=DESCRIPTORS) as one,
+        httpx.AsyncClient(base_url=one.url, timeout=30, limits=ALONE) as client,
+    ):
+        yield Under(one.process.pid, one.port, folder / "log", client)
 
 
 async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -180,7 +165,7 @@ async def attack(under: Under, case: Callable[[Under], Awaitable[None]]) -> list
         await under.ask()
         await asyncio.wait({attacking}, timeout=0.1)
     faults = [f"{case.__name__}: {attacking.exception()!r}"] if attacking.exception() else []
-    await vector(under.client, MODEL)
+    await vector(under.client, MINILM)
     slowest, wrote = max(under.seconds), _lines(under.log) - lines
     grown = of_process(under.pid, "VmRSS") - memory
     print(f"   slowest request {slowest * 1000:.0f} ms, {wrote} lines, {grown / 1e6:+.1f} MB")
@@ -202,7 +187,7 @@ def _lines(path: Path) -> int:
 async def run() -> list[str]:
     with tempfile.TemporaryDirectory() as name:
         async with server(Path(name)) as under:
-            await vector(under.client, MODEL)
+            await vector(under.client, MINILM)
             faults = [fault for case in CASES for fault in await attack(under, case)]
             await asyncio.sleep(1)
             held = len(list(Path(f"/proc/{under.pid}/fd").iterdir()))

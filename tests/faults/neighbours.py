@@ -19,8 +19,9 @@ from pathlib import Path
 
 import httpx
 
+from tests.e2e.minilm import MINILM
 from tests.faults.copies import publish
-from tests.faults.upload_server import MINILM, Running, running
+from tests.faults.upload_server import Running, running
 
 SINGLES = 4
 MANY = 2_048

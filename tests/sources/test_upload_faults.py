@@ -1,6 +1,7 @@
 """Clients that stall, leave, come twice or too many; a server that is full or stopping."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,9 +12,10 @@ from msgspec import structs
 from embedwell import BodyTimeout, Overloaded, RequestFinished, RequestHead
 from embedwell.config.schema import Store
 from embedwell.interfaces.routes import Request
-from embedwell.testing import FakeClock, make_services
+from embedwell.testing import FakeClock, make_model_folder, make_services
 from embedwell_source_upload.config import Config
 from embedwell_source_upload.receive import Receiver
+from tests.core.models.archives import pack_folder
 from tests.sources.upload_driver import FORM, Field, Raw, Site, form, packed, raw, site
 
 ZIP = ["Content-Type: application/zip"]
@@ -267,3 +269,23 @@ async def test_slow_and_late_ones_free_their_slot(tmp_path: Path) -> None:
         await receiver.archive(asked(late()))
     assert await services.store.models("upload") == []
     assert list((tmp_path / "store" / "staging").iterdir()) == []
+
+
+async def test_a_tokenizer_that_gives_up_fails_its_own_requests(tmp_path: Path) -> None:
+    """Its regular expression backtracks for ever on a text that does not match it."""
+    folder = make_model_folder(tmp_path / "odd")
+    path = folder / "tokenizer.json"
+    given = json.loads(path.read_text())
+    pattern = {"Regex": "(?:a|aa)+$"}
+    given["pre_tokenizer"] = {
+        "type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False,
+    }  # fmt: skip
+    path.write_text(json.dumps(given))
+    archive = pack_folder(tmp_path / "odd.zip", "zip", folder).read_bytes()
+    async with site(tmp_path) as running:
+        assert (await running.put("odd", archive)).status_code == 201
+        assert (await running.put("good", packed(tmp_path))).status_code == 201
+        failed = await running.embed("odd", "w1", "a" * 100 + "b")
+        assert (failed.status_code, failed.json()["code"]) == (500, "MODEL_ERROR")
+        for model in ("odd", "good"):
+            assert (await running.embed(model, "w1")).status_code == 200

@@ -1,5 +1,6 @@
 """One version, every key documented, every target there."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -85,6 +86,20 @@ def test_the_readme_names_targets_that_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)", (ROOT / "README.md").read_text(), re.M):
         assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_the_clients_that_were_tried_are_named_with_their_versions() -> None:
+    clients = ROOT / "tests" / "e2e" / "clients"
+    pinned = [
+        tuple(line.split("=="))
+        for path in clients.glob("*/requirements.txt")
+        for line in path.read_text().split()
+    ]
+    for path in clients.glob("*/package.json"):
+        pinned += json.loads(path.read_text())["dependencies"].items()
+    assert len(pinned) >= 9
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    assert [pin for pin in pinned if f"`{pin[0]}` {pin[-1]}" not in text] == []
 
 
 def test_files_are_not_too_long() -> None:

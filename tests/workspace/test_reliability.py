@@ -1,4 +1,4 @@
-"""The table of cases names every case once, and only tests that exist."""
+"""The table of cases names every case once, and only tests that exist; scripts say what they show."""
 
 import re
 from pathlib import Path
@@ -20,3 +20,10 @@ def test_every_test_that_is_named_exists() -> None:
 
 def _exists(path: Path, test: str) -> bool:
     return path.is_file() and (not test or f"def {test}(" in path.read_text())
+
+
+def test_every_script_says_what_it_shows() -> None:
+    (listed,) = re.findall(r"^FAULTS := (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    readme = (ROOT / "tests" / "faults" / "README.md").read_text()
+    rows = re.findall(r"^\| `(\w+)(?: \[[^`]*)?` \| .+ \| \d+ min \|$", readme, re.M)
+    assert sorted(rows) == sorted(listed.split())

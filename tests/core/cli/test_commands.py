@@ -72,6 +72,12 @@ def test_models_plugins_version_help(tmp_path: Path) -> None:
     assert run(tmp_path).returncode == 2
 
 
+def test_no_model_is_no_error_and_what_to_do_is_said(tmp_path: Path) -> None:
+    done = run(tmp_path, "models")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("No local models. [sources.package.models] in config.toml")
+
+
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     done = run(tmp_path, "serve", "--config", "nope.toml")
     assert done.returncode == 2

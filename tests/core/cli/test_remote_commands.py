@@ -194,13 +194,16 @@ def test_interrupted_the_download_goes_on_and_that_is_said(server: FakeServer) -
         "POST /models/huggingface": [task("running")],
         "GET /tasks/t1": [task("running", 1, 2)],
     }
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "embedwell", "pull", TAG, "--url", server.url],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert server.asked.wait(60)
-    child.send_signal(signal.SIGINT)
-    out, told = child.communicate(timeout=60)
+    ) as child:  # fmt: skip
+        try:
+            assert server.asked.wait(60)
+            child.send_signal(signal.SIGINT)
+            out, told = child.communicate(timeout=60)
+        finally:
+            child.kill()
     assert (child.returncode, out) == (130, "")
     assert "The download goes on in the server. To cancel it:" in told
     assert f"curl -X DELETE {server.url}/tasks/t1" in told

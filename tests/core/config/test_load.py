@@ -141,6 +141,12 @@ def test_tables_of_plugins() -> None:
     assert "hunter2" not in convert_table(Strict, {"token": "hunter2"}, "p")[1][0]
 
 
+def test_a_variable_below_what_is_no_table(tmp_path: Path) -> None:
+    path = write(tmp_path, "[sources]\nupload = 1\n")
+    found = reasons(path, {"EMBEDWELL_SOURCES__UPLOAD__MAX_CONCURRENT": "1"})
+    assert found[0].startswith("sources.upload.max_concurrent: upload is not a table")
+
+
 def test_the_reference_file_says_the_defaults() -> None:
     from_file = load(ROOT / "config.toml", {}, {})
     assert from_file.server == Config().server

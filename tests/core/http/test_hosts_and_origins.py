@@ -114,6 +114,22 @@ async def test_t34_other_pages_may_not_change_anything(
     assert not any(name.startswith("access-control") for name in preflight.headers)
 
 
+async def test_t33_t34_no_route_is_forgotten() -> None:
+    app = app_of()
+    paths = (await get(app, "/openapi.json")).json["paths"]
+    routes = [
+        (method.upper(), path.replace("{", "").replace("}", ""))
+        for path, methods in paths.items()
+        for method in methods
+    ]
+    assert len(routes) > 15
+    for method, path in routes:
+        strange = await ask(app, method, path, headers={"host": "evil.example"})
+        assert (strange.status, strange.code) == (403, "FORBIDDEN"), (method, path)
+        page = await ask(app, method, path, headers={"origin": EVIL})
+        assert (page.status == 403) == (method != "GET"), (method, path)
+
+
 async def test_t34_two_origins_are_none() -> None:
     app = app_of(server=Server(allowed_origins=(APP,)))
     answer = await ask(app, "POST", "/embeddings", headers=[("origin", APP), ("origin", APP)])

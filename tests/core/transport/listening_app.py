@@ -58,6 +58,11 @@ class Peer:
         assert b"x-request-id" in fields
         return int(head.split()[1]), body
 
+    async def ask(self) -> None:
+        """One whole request at once, which must be answered."""
+        await self.send(HEAD + b"\r\n")
+        assert (await self.answer())[0] == 200
+
     async def closed(self) -> bytes:
         """What came before the server closed."""
         try:

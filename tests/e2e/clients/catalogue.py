@@ -13,8 +13,8 @@ ADAPTER = HERE / "adapter"
 class Client(NamedTuple):
     """`lacks` are the options and calls that it does not have.
 
-    `splits`: it makes several requests of a long list. `heeds`: it waits as long as the server
-    says, and does not ask again where the server says that it is no use.
+    `splits`: it makes several requests of a long list. `waits`: before it asks again, as long as
+    the server says. `gives_up`: it does not ask again where the server says that it is no use.
     """
 
     name: str
@@ -22,7 +22,8 @@ class Client(NamedTuple):
     words: tuple[str, ...] = ()
     lacks: frozenset[str] = frozenset()
     splits: bool = False
-    heeds: bool = True
+    waits: bool = True
+    gives_up: bool = True
 
     @property
     def home(self) -> Path | None:
@@ -51,9 +52,9 @@ CLIENTS = (
     Client("openai-async", "openai", ("async",)),
     Client("openai-node", "openai_node"),
     Client("langchain", "langchain", lacks=PLAIN, splits=True),
-    Client("langchain-node", "langchain_node", lacks=frozenset({"models"}), splits=True),
+    Client("langchain-node", "langchain_node", (), frozenset({"models"}), True, False, False),
     Client("litellm", "litellm", lacks=frozenset({"models"})),
-    Client("llama-index", "llama_index", lacks=PLAIN, splits=True),
-    Client("ai-sdk", "ai_sdk", lacks=PLAIN, splits=True),
-    Client("ai-sdk-openai", "ai_sdk", ("openai",), lacks=PLAIN, splits=True),
+    Client("llama-index", "llama_index", lacks=PLAIN, splits=True, gives_up=False),
+    Client("ai-sdk", "ai_sdk", lacks=PLAIN, splits=True, gives_up=False),
+    Client("ai-sdk-openai", "ai_sdk", ("openai",), PLAIN, splits=True, gives_up=False),
 )

@@ -19,24 +19,30 @@ from tests.core.models.archives import pack_folder
 from tests.e2e.conftest import config
 from tests.e2e.test_training_run import untrained
 from tests.faults.fake_models import Nothing
-from tests.faults.restarts import SETTINGS, server
+from tests.faults.served import SETTINGS, served
 
 POISON = 5 + 66  # the id of "w66" in the tiny tokeniser
+EXACT = """
+[engine]
+dtype = "float32"
+"""  # or a vector would depend a little on how a client splits a list
 WAIT = 1.5  # seconds: longer than what clients wait when nobody tells them
 
 
 @asynccontextmanager
 async def real(folder: Path) -> AsyncIterator[str]:
     """The address of `embedwell serve` with MiniLM, and with `tiny`, which was uploaded."""
-    (folder / "config.toml").write_text(SETTINGS)
     untrained(folder / "tiny")
     archive = pack_folder(folder / "tiny.tar", "tar", folder / "tiny")
-    async with server(folder) as (_, url, _), httpx.AsyncClient(base_url=url, timeout=60) as http:
+    async with (
+        served(folder, SETTINGS + EXACT) as server,
+        httpx.AsyncClient(base_url=server.url, timeout=60) as http,
+    ):
         sent = await http.put(
             "/models/upload", params={"model": "tiny"}, content=archive.read_bytes()
         )
         assert sent.status_code == 201, sent.text
-        yield url
+        yield server.url
 
 
 class Busy:

@@ -153,7 +153,7 @@ async def test_a_model_on_its_way_is_asked_for_when_the_server_says(
         assert "vectors" in await client(server.url, model="cold", input="w1", retries=3)
         first, *_, last = requests(server)
         assert (first.status, last.status) == (503, 200)
-        if client.client.heeds:
+        if client.client.waits:
             assert len(requests(server)) == 2
             assert last.at - last.seconds - first.at >= WAIT * 0.99
 
@@ -164,7 +164,7 @@ async def test_what_waiting_cannot_mend_is_not_asked_again(client: Driver, tmp_p
     async with busy.running(tmp_path) as server:
         error = (await client(server.url, model="some", input="w1", retries=2))["error"]
         assert "Model loading failed: " in error["message"]
-        if client.client.heeds:
+        if client.client.gives_up:
             assert [event.status for event in requests(server)] == [503]
 
 

@@ -18,9 +18,10 @@ class Unsupported(Exception):
 
 
 def serve(do: Callable[[Job], Answer]) -> None:
-    """Answers jobs until there are no more."""
+    """Answers jobs until there are no more; what the client itself says is no answer."""
+    answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
-        print(json.dumps(_outcome(do, json.loads(line))), flush=True)
+        print(json.dumps(_outcome(do, json.loads(line))), file=answers, flush=True)
 
 
 def chosen(job: Job) -> dict[str, Any]:
