@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from embedwell.batching.jobs import Busy, Failure, Job, Run, Submitted, parts_of
 from embedwell.batching.plan import Limits, Share, halves, smaller
+from embedwell.batching.probe import Probe
 from embedwell.batching.queue import Queue
 from embedwell.batching.room import Room
 from embedwell.batching.workers import Outcome, Workers
@@ -64,7 +65,7 @@ class Batcher:
         self._pump_due = False
         self._closed = False
         self._rate = 0.0
-        self._probe: _Probe | None = None
+        self._probe: Probe | None = None
         self.fatal: asyncio.Future[str] = self._loop.create_future()
         self.proven = False  # whether the last attempt succeeded
 
@@ -114,7 +115,7 @@ class Batcher:
         if self._closed:
             raise Draining("The server is stopping", retry_after=1)
         if self._probe is None or self._probe.proof.done():
-            self._probe = _Probe(self._check, self._loop.create_future())
+            self._probe = Probe(self._check, self._loop.create_future())
             self._wake()
         await asyncio.shield(self._probe.proof)
 
@@ -155,7 +156,7 @@ class Batcher:
         """What no thread has begun goes back, to be planned with what came since; who is idle."""
         taken, idle = self._workers.retract()
         for work in reversed(taken):
-            if isinstance(work, _Probe):
+            if isinstance(work, Probe):
                 work.offered = False
             else:
                 self._queue.restore(work)
@@ -163,7 +164,7 @@ class Batcher:
                 work.handle.release()
         return idle
 
-    def _next_work(self, free: int) -> "Run | _Probe | None":
+    def _next_work(self, free: int) -> Run | Probe | None:
         """For one of the `free` threads; where there is none, for the first that will be."""
         probe = self._probe
         if probe is not None and not probe.offered and not probe.proof.done():
@@ -195,12 +196,12 @@ class Batcher:
         for job in self._jobs:
             job.fail(copy(error))
 
-    def _done(self, work: "Run | _Probe", outcome: Outcome) -> None:
+    def _done(self, work: Run | Probe, outcome: Outcome) -> None:
         failure = outcome.result if isinstance(outcome.result, Failure) else None
         self._offered.discard(work)  # one that hangs bars nobody any more
         self.proven = failure is None
         with self._guarded():
-            if isinstance(work, _Probe):
+            if isinstance(work, Probe):
                 reason = f"The device failed: {failure.reason}" if failure else ""
                 work.settle(ModelError(reason) if failure else None)
             else:
@@ -283,27 +284,6 @@ class Batcher:
             )
 
 
-class _Probe:
-    """The small product that proves the device, as a piece of work."""
-
-    def __init__(self, check: Callable[[], None], proof: "asyncio.Future[None]") -> None:
-        self._check = check
-        self.proof = proof
-        self.offered = False
-
-    def perform(self) -> None:
-        self._check()
-
-    def settle(self, error: Exception | None) -> None:
-        if self.proof.done():
-            return
-        if error is None:
-            self.proof.set_result(None)
-        else:
-            self.proof.set_exception(error)
-            self.proof.exception()  # nobody may be waiting any more
-
-
-def _let_go(work: "Run | _Probe") -> None:
+def _let_go(work: Run | Probe) -> None:
     if isinstance(work, Run):
         work.handle.release()

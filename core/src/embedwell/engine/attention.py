@@ -76,7 +76,7 @@ class Row:
 
     def _limited(self, shape: "_Shape", *row: Tensor) -> Iterator[Tensor]:
         for run in self.runs:
-            piece = shape.attend(*(_rectangle(part, run) for part in row))
+            piece = shape.attend(*(products.rectangle(part, run) for part in row))
             yield piece.transpose(1, 2).flatten(0, 1)
         yield row[2].new_zeros(self._tail, row[0].shape[1], row[2].shape[2])
 
@@ -129,11 +129,6 @@ def packed_attention(
     shape = _Shape(causal, sliding_window, scaling, softcap)
     row = (part.squeeze(0).transpose(0, 1) for part in (query, key, value))
     return packed.attend(shape, *row).unsqueeze(0), None
-
-
-def _rectangle(part: Tensor, run: Run) -> Tensor:
-    tokens = part[run.start : run.start + run.texts * run.length]
-    return tokens.reshape(run.texts, run.length, *tokens.shape[1:]).transpose(1, 2)
 
 
 class _Shape:

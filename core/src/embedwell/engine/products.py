@@ -1,7 +1,8 @@
 """Attention's products over a row of texts, run by torch without Python.
 
 Other threads wait for Python's lock, and whoever gives it up between two operations waits for it
-again: a forward pass has hundreds of them.
+again: a forward pass has hundreds of them. TorchScript takes tuples, none that are named, and
+constants as defaults.
 """
 
 import logging
@@ -69,9 +70,9 @@ def _stock(
     """torch's own attention over texts of one length."""
     query, key, value = row
     found = scaled_dot_product_attention(
-        _rectangle(query, run),
-        _rectangle(key, run),
-        _rectangle(value, run),
+        rectangle(query, run),
+        rectangle(key, run),
+        rectangle(value, run),
         is_causal=seen[1],
         scale=seen[0],
         enable_gqa=query.shape[1] != key.shape[1],
@@ -79,7 +80,8 @@ def _stock(
     return found.transpose(1, 2).flatten(0, 1)
 
 
-def _rectangle(part: Tensor, run: tuple[int, int, int]) -> Tensor:
+def rectangle(part: Tensor, run: tuple[int, int, int]) -> Tensor:
+    """Texts of one length, `[n, heads, length, width]`; the run has start, texts, length."""
     start, texts, length = run
     tokens = part[start : start + texts * length]
     return tokens.reshape(texts, length, part.shape[1], part.shape[2]).transpose(1, 2)
