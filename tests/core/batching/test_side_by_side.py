@@ -63,9 +63,14 @@ async def test_two_batches_run_at_the_same_time(bench: Bench) -> None:
 
 
 async def test_what_waits_is_shared_by_threads_that_are_free(bench: Bench) -> None:
-    handle = Handle(FakeEncoder(batch_tokens=4096))
-    await bench.batcher.submit(handle, tokens(*[LONG] * 12))
-    assert sorted(run.items for run in bench.runs) == [6, 6]
+    slow = Blocker()
+    handle = Handle(FakeEncoder(batch_tokens=4096, faults={5: slow}))
+    many = asyncio.create_task(bench.batcher.submit(handle, tokens(*[LONG] * 12)))
+    while len(handle.encoder.batches) < 2:
+        await asyncio.sleep(0)
+    slow.go.set()
+    await many
+    assert [run.items for run in bench.runs] == [6, 6]
 
 
 async def test_a_few_short_texts_are_one_batch(bench: Bench) -> None:
