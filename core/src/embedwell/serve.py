@@ -11,6 +11,7 @@ import shlex
 import signal
 import socket
 import ssl
+import sys
 import threading
 import time
 from contextlib import closing, suppress
@@ -34,6 +35,9 @@ log = logging.getLogger("embedwell.serve")
 
 FEWEST_FILES, ENOUGH_FILES = 512, 4096
 EXIT_FATAL, EXIT_CUT = 70, 75  # 75: stopped, but accepted work did not finish
+# That a thread keeps the interpreter from others, a tenth of what Python would let it: the device's
+# threads want it for moments, and the loop after them.
+SWITCH_SECONDS = 0.0005
 SPARE = 5.0  # seconds after the grace period until the watchdog ends the process
 
 
@@ -48,6 +52,7 @@ def run(config: Config, plugins: Plugins, backend: Backend | None = None) -> int
 
 
 def _run(config: Config, plugins: Plugins, backend: Backend | None) -> int:
+    sys.setswitchinterval(SWITCH_SECONDS)
     certified = tls.context(config.server)
     runtime = Runtime(config, plugins=plugins, backend=backend, before_ready=_freeze)
     most = server.bound(_raise_file_limit())
