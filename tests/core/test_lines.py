@@ -132,6 +132,16 @@ def test_when_it_flows_again_further_lines_are_written(pipe: Pipe) -> None:
     assert accounted(written) == MANY + 1
 
 
+def test_a_pipe_that_others_have_set_non_blocking_loses_nothing(pipe: Pipe) -> None:
+    os.set_blocking(pipe.end, False)
+    lines = Lines(pipe.end, MANY)
+    for number in range(MANY):
+        lines.handle(numbered(number))
+    reader = Reader(pipe)
+    lines.close()
+    assert len(reader.lines()) == MANY
+
+
 def test_the_end_does_not_wait_for_ever(pipe: Pipe) -> None:
     lines = Lines(pipe.end, MOST)
     for number in range(MANY):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import select
 import threading
 import time
 from contextlib import suppress
@@ -92,4 +93,11 @@ class _Writer(QueueListener):
         rest = f"{record}\n".encode("utf-8", "backslashreplace")
         with suppress(OSError):  # there is nobody left to tell
             while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+                rest = rest[self._written(rest) :]
+
+    def _written(self, rest: bytes) -> int:
+        try:
+            return os.write(self._descriptor, rest)
+        except BlockingIOError:  # whoever shares the pipe has set it so
+            select.select([], [self._descriptor], [])
+            return 0

@@ -205,11 +205,19 @@ def void(_: object) -> None:
 
 
 async def test_a_batch_out_of_memory_is_halved_until_it_fits(bench: Bench) -> None:
-    handle = Handle(FakeEncoder(capacity=20, batch_tokens=512))
+    handle = Handle(FakeEncoder(capacity=100, batch_tokens=512))
     await check_served(bench, handle)
     assert any(run.outcome == "out_of_memory" for run in bench.runs)
     tail = bench.runs[-3:]
-    assert all(run.cost <= 20 for run in tail), "the cap is remembered"
+    assert all(run.cost <= 100 for run in tail), "the cap is remembered"
+
+
+async def test_a_small_batch_out_of_memory_leaves_no_small_cap(bench: Bench) -> None:
+    encoder = FakeEncoder(capacity=4)
+    await bench.batcher.submit(Handle(encoder), tokens([1, 2], [3, 4], [5, 6]))
+    encoder.capacity = None
+    await bench.batcher.submit(Handle(encoder), tokens(*[[1, 2]] * 20))
+    assert bench.runs[-1].items == 20
 
 
 async def test_one_that_does_not_fit_alone_leaves_no_cap(bench: Bench) -> None:

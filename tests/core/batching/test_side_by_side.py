@@ -183,6 +183,20 @@ async def test_both_hang_and_both_are_replaced(hasty: Bench) -> None:
     stuck.set()
 
 
+async def test_one_stall_of_all_threads_is_no_dead_device() -> None:
+    bench = Bench(threads=4, batch_timeout=0.2)
+    stuck = threading.Event()
+    handle = Handle(FakeEncoder(faults={BAD: lambda: void(stuck.wait())}))
+    many = [bench.batcher.submit(handle, tokens([BAD, *LONG])) for _ in range(4)]
+    answers = await asyncio.gather(*many, return_exceptions=True)
+    assert all(isinstance(answer, DeadlineExceeded) for answer in answers)
+    assert not bench.batcher.fatal.done()
+    stuck.set()
+    while handle.held:
+        await asyncio.sleep(0)
+    await bench.batcher.aclose()
+
+
 async def test_the_device_is_proven_beside_a_batch(bench: Bench) -> None:
     slow = Blocker()
     handle = Handle(FakeEncoder(faults={BAD: slow}))

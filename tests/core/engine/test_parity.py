@@ -9,6 +9,7 @@ import torch
 
 from embedwell.engine import packing, parity, transformer
 from embedwell.engine.body import Body
+from embedwell.engine.cpu.backend import CpuBackend
 from tests.core.engine import small_models as small
 
 
@@ -124,3 +125,14 @@ def test_probe_ids_avoid_special_tokens() -> None:
     ordinary = parity._ordinary(100, config).tolist()
     assert ordinary == [i for i in range(25, 100) if i not in (90, 91, 92)]
     assert parity._ordinary(1, {"pad_token_id": 0}).tolist() == [0]
+
+
+def test_dynamic_positions_do_not_remember_a_longer_text(tmp_path: Path) -> None:
+    rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    small.build(tmp_path, "llama", max_position_embeddings=32, rope_parameters=rope)
+    encoder = CpuBackend(2, "float32").load(tmp_path, small.manifest(tmp_path))
+    assert encoder.facts.verdict.single
+    text, longer = small.random_texts(1, [40, 90])
+    alone = encoder.encode(small.batch([text]))
+    encoder.encode(small.batch([longer]))
+    assert (encoder.encode(small.batch([text])) == alone).all()

@@ -21,8 +21,8 @@ HEALTH, OTHER = HEAD + b"\r\n", HEAD.replace(b"/health", b"/test") + b"\r\n"
 
 
 @asynccontextmanager
-async def busy(most: int = 2) -> AsyncIterator[int]:
-    """The port of a server all of whose connections are busy."""
+async def busy(most: int = 2, free: int = 0) -> AsyncIterator[int]:
+    """The port of a server all of whose connections are busy, but for those that are `free`."""
     may_end, begun = asyncio.Event(), asyncio.Semaphore(0)
 
     async def wait(request: Request) -> Reply:
@@ -30,7 +30,7 @@ async def busy(most: int = 2) -> AsyncIterator[int]:
         await may_end.wait()
         return Reply(body="done")
 
-    async with listening_app(app_of(route(wait)), most=most) as port:
+    async with listening_app(app_of(route(wait)), most=most + free) as port:
         peers = [await Peer.connect(port) for _ in range(most)]
         for peer in peers:
             await peer.send(OTHER)
@@ -72,6 +72,16 @@ async def test_t32_silent_connections_keep_no_probe_out(monkeypatch: pytest.Monk
             await peer.closed()
         for peer in silent[10:]:
             peer.close()
+
+
+async def test_t32_one_place_that_many_want_keeps_no_probe_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "LEAST_SECONDS", 600.0)
+    async with busy(free=1) as port:
+        silent = await Peer.connect(port)
+        assert await asked(port, HEALTH) == (200, "")
+        silent.close()
 
 
 async def test_t32_a_connection_too_many_that_says_nothing_is_told(

@@ -235,7 +235,7 @@ class Batcher:
                 run.deliver(outcome.result, outcome.began)
             case Failure(kind="out_of_memory"):
                 if len(run.lengths) > 1:
-                    self._caps[run.handle.encoder] = smaller(run.cost)
+                    self._lower_cap(run)
                 self._split(run, OutOfMemory("The input does not fit in memory", retry_after=1))
             case Failure(kind="error"):
                 self._split(run, ModelError("The model failed on this input"))
@@ -244,6 +244,12 @@ class Batcher:
             case Failure(kind="fatal"):
                 for part in run.parts:
                     part.job.fail(ModelError("The device failed; the server restarts"))
+
+    def _lower_cap(self, run: Run) -> None:
+        """Not below LEAST: the memory may have been a neighbour's."""
+        encoder = run.handle.encoder
+        cap = min(smaller(run.cost), self._caps.get(encoder, run.cost))
+        self._caps[encoder] = max(LEAST, cap)
 
     def _split(self, run: Run, error: Exception) -> None:
         """Halve until the culprit stands alone; what is left of its request goes with it."""
@@ -275,7 +281,8 @@ class Batcher:
             self._emit(
                 WorkerReplaced(at=self._clock(), device=self._device, lost=self._workers.lost)
             )
-        dead = failure.kind == "fatal" or self._workers.lost >= MAX_LOST
+        most = MAX_LOST + self._workers.count - 1  # one stall of the machine loses them all at once
+        dead = failure.kind == "fatal" or self._workers.lost >= most
         if dead and not self.fatal.done():
             self.fatal.set_result(
                 f"{self._workers.lost} forward passes never returned"

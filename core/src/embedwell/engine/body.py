@@ -34,6 +34,7 @@ class Body:
         self._pass: Plain | Recorded = self._plain
         self._stock = str(model.config._attn_implementation)
         self._padding, self.longest = _position_table(model)
+        self._growing = [m for m in model.modules() if hasattr(m, "max_seq_len_cached")]
         pad = getattr(model.config, "pad_token_id", None)
         self._fill = next((i for i in (self._padding, pad) if isinstance(i, int) and i >= 0), 0)
 
@@ -109,10 +110,19 @@ class Body:
 
     def _rectangle(self, group: Group) -> Tensor:
         """`[n, width, hidden]`; columns beyond a text's length mean nothing."""
+        self._forget_lengths()
         ids, mask = packing.rectangle(group, self._fill, self.longest)
         output = self.model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
         rows: Tensor = output.last_hidden_state
         return rows
+
+
+    def _forget_lengths(self) -> None:
+        """Dynamic positions stay scaled for the longest text so far until a short one comes."""
+        for module in self._growing:
+            if hasattr(module, "original_inv_freq"):
+                module.register_buffer("inv_freq", module.original_inv_freq, persistent=False)
+                module.max_seq_len_cached = module.original_max_seq_len
 
 
 def _extended(numbers: packing.Ids, more: int, value: int) -> Tensor:

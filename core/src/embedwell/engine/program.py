@@ -104,6 +104,8 @@ def _record(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Progra
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", _jit.TracerWarning)
         graph, _ = _jit._get_trace_graph(module, inputs)
+        if ("error", None, _jit.TracerWarning, None, 0) not in warnings.filters:
+            raise Unpackable("another thread changed meanwhile which warnings are errors")
     weights = module.state_dict(keep_vars=True).values()
     once = {id(weight): weight for weight in weights}  # as the graph has them: shared ones once
     program: Program = torch._C._create_function_from_graph("packed_pass", graph)

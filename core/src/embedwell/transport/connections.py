@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from functools import partial
+from math import inf
 
 import hypercorn
 from hypercorn.asyncio.worker_context import WorkerContext
@@ -85,15 +86,20 @@ class Connections:
         self.unread.close()
 
     def _wait(self) -> float:
-        """Seconds until there is a place for one more."""
-        if len(self._open) < self._most:
+        """Seconds until there is a place for one more, if only for a probe."""
+        if len(self._open) < self._most or len(self._probing) < PROBE_PLACES:
             return 0.0
-        full = self._probing if len(self._probing) >= PROBE_PLACES else {}
-        oldest = next(iter((self.resting or full).values()), None)
-        return 0.0 if oldest is None else oldest.since + LEAST_SECONDS - self._loop.time()
+        return min(self._until_ripe(self.resting), self._until_ripe(self._probing))
+
+    def _until_ripe(self, guests: dict[Task, Guest]) -> float:
+        """Seconds until the oldest of them may be ended."""
+        oldest = next(iter(guests.values()), None)
+        return inf if oldest is None else oldest.since + LEAST_SECONDS - self._loop.time()
 
     def _take(self, client: socket.socket) -> None:
-        crowded = len(self._open) >= self._most and not self._make_room(self.resting)
+        crowded = len(self._open) >= self._most and self._until_ripe(self.resting) > 0
+        if len(self._open) >= self._most and not crowded:
+            self._make_room(self.resting)
         task = self._loop.create_task(self._serve(client, crowded))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
