@@ -57,9 +57,6 @@ class Row:
             self._places[kind] = self._made(kind)
         return self._places[kind]
 
-    def places_of(self, query: Tensor, key: Tensor, close: bool) -> Places:
-        return self.places(Kind(query.shape[1], key.shape[1], close))
-
     def _made(self, kind: Kind) -> Places:
         near = [run for run in self.runs if kind.close and run.length <= short.LONGEST]
         far = self.runs[len(near) :]
@@ -71,7 +68,7 @@ class Row:
         if query.ndim != 3 or query.shape[0] != key.shape[0]:
             raise Unpackable("it attends to another sequence")
         if not shape.limited(self.runs[-1].length):
-            return shape.whole(self, query, key, value)
+            return shape.whole(self.places(shape.kind(query, key)), query, key, value)
         return torch.cat(list(self._limited(shape, query, key, value)))
 
     def _limited(self, shape: "_Shape", *row: Tensor) -> Iterator[Tensor]:
@@ -87,14 +84,11 @@ class Given:
     def __init__(self, places: Places) -> None:
         self._places = places
 
-    def places_of(self, query: Tensor, key: Tensor, close: bool) -> Places:
-        return self._places
-
     def attend(self, shape: "_Shape", query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Unpackable for what depends on the texts' lengths."""
         if shape.limited(None):
             raise Unpackable("its attention looks at a text's length")
-        return shape.whole(self, query, key, value)
+        return shape.whole(self._places, query, key, value)
 
 
 def register() -> None:
@@ -145,10 +139,12 @@ class _Shape:
         """
         return self.softcap is not None or self._narrow(longest)
 
-    def whole(self, row: Row | Given, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Of texts in which every token sees all others, or all before it."""
+    def kind(self, query: Tensor, key: Tensor) -> Kind:
         close = query.dtype is torch.bfloat16 and not self.causal
-        places = row.places_of(query, key, close)
+        return Kind(query.shape[1], key.shape[1], close)
+
+    def whole(self, places: Places, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Of texts in which every token sees all others, or all before it."""
         scale = float(query.shape[2]) ** -0.5 if self.scale is None else self.scale
         return products.program()(query, key, value, (scale, self.causal), places)
 
