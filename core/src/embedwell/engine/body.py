@@ -34,7 +34,7 @@ class Body:
         self._pass: Plain | Recorded = self._plain
         self._stock = str(model.config._attn_implementation)
         self._padding, self.longest = _position_table(model)
-        self._growing = [m for m in model.modules() if hasattr(m, "max_seq_len_cached")]
+        self._growing: list[Any] = [m for m in model.modules() if hasattr(m, "max_seq_len_cached")]
         pad = getattr(model.config, "pad_token_id", None)
         self._fill = next((i for i in (self._padding, pad) if isinstance(i, int) and i >= 0), 0)
 
