@@ -59,7 +59,9 @@ def show(encoder: Encoder, batches: Sequence[Batch]) -> None:
     for row in rows[:SHOWN]:
         own = row.self_cpu_time_total
         calls = row.count / len(batches)
-        print(f"{own / len(batches) / 1e3:8.2f} ms {own / whole:5.0%} {calls:6.0f} calls  {row.key}")
+        print(
+            f"{own / len(batches) / 1e3:8.2f} ms {own / whole:5.0%} {calls:6.0f} calls  {row.key}"
+        )
 
 
 def run(encoder: Encoder, batches: Sequence[Batch]) -> None:

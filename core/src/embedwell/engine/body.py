@@ -116,7 +116,6 @@ class Body:
         rows: Tensor = output.last_hidden_state
         return rows
 
-
     def _forget_lengths(self) -> None:
         """Dynamic positions stay scaled for the longest text so far until a short one comes."""
         for module in self._growing:
