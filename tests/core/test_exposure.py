@@ -16,7 +16,9 @@ def test_the_plugin_for_keys_is_to_be_installed_only_where_it_is_not(
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
         exposure.check(OPEN, guarded=False)
-    assert "(python -m embedwell_plugin_auth new NAME makes one)" in str(caught.value)
+    assert "([plugins.auth]; python -m embedwell_plugin_auth new NAME makes one)" in str(
+        caught.value
+    )
     monkeypatch.setitem(sys.modules, "embedwell_plugin_auth", None)
     with pytest.raises(ConfigurationError, match="pip install embedwell-plugin-auth, then python"):
         exposure.check(OPEN, guarded=False)

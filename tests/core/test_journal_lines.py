@@ -24,8 +24,13 @@ def test_a_load_takes_what_ps_shows_and_its_batches(
     with caplog.at_level(logging.INFO, logger="embedwell"):
         journal.write(
             ModelLoaded(
-                at=0, model="owner/name", key=key, seconds=0.44, estimated=1, measured=measured,
+                at=0,
+                model="owner/name",
+                key=key,
+                seconds=0.44,
+                estimated=1,
+                measured=measured,
                 weights=weights,
-            )  # fmt: skip
+            )
         )
     assert caplog.messages == [f"loaded upload:owner/name@0123456789ab in 0.4 s, {taken}"]

@@ -264,6 +264,6 @@ def test_what_is_ours_and_not_installed_is_named() -> None:
 
 
 def test_what_is_left_out_for_want_of_a_table_is_installed_all_the_same() -> None:
-    with pytest.raises(ConfigurationError, match='plugins.auht: .*did you mean "auth"') as caught:
+    with pytest.raises(ConfigurationError, match=r'plugins\.auht: .*did you mean "auth"') as caught:
         load(Config(plugins={"auht": {"keys": {}}, "unlike": {}}))
     assert "installed: auth, metrics" in str(caught.value)

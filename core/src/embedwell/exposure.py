@@ -20,8 +20,8 @@ def check(server: Server, *, guarded: bool) -> None:
     raise ConfigurationError(
         [
             f"server.host: on {server.host} everybody who reaches this machine could use, upload "
-            f"and delete models: have keys asked for ({pip}python -m {KEYS} new NAME makes one), "
-            "listen on 127.0.0.1 behind a proxy that asks, or set "
+            f"and delete models: have keys asked for ([plugins.auth]; {pip}python -m {KEYS} "
+            "new NAME makes one), listen on 127.0.0.1 behind a proxy that asks, or set "
             "server.allow_unauthenticated = true"
         ]
     )

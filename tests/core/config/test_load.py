@@ -195,7 +195,7 @@ def test_tables_inside_tables_are_walked_too() -> None:
     assert "finite" in convert_table(Outer, {"rates": {"q": float("inf")}}, "p")[1][0]
 
 
-@pytestclass Limits(Struct, frozen=True, forbid_unknown_fields=True):
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     low: int = 0
     high: int = 0
 
@@ -227,7 +227,7 @@ def test_below_a_private_name_no_value_is_shown() -> None:
     assert reason == "p.keys.a.low: expected int, got str"
 
 
-.mark.parametrize("wrong", ["hunter2", {"value": "hunter2"}, {"env": ["hunter2"]}])
+@pytest.mark.parametrize("wrong", ["hunter2", {"value": "hunter2"}, {"env": ["hunter2"]}])
 def test_a_secret_in_the_wrong_place_is_not_shown(wrong: object) -> None:
     (reason,) = convert_table(Outer, {"token": wrong}, "p")[1]
     assert reason.startswith("p.token: ")

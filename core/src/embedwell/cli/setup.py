@@ -29,9 +29,7 @@ def prepare(arguments: argparse.Namespace, *, serving: bool = False) -> tuple[Co
     return config, plugins
 
 
-def examine(
-    arguments: argparse.Namespace, *, serving: bool
-) -> tuple[Config, "Plugins", list[str]]:
+def examine(arguments: argparse.Namespace, *, serving: bool) -> tuple[Config, "Plugins", list[str]]:
     """As `prepare`, but returns the reasons; raises PluginError."""
     from embedwell import loader
     from embedwell.engine import backends

@@ -71,11 +71,10 @@ class _Trial:
 
     def _guards(self) -> None:
         """Whether one that is built asks for something is known only now."""
-        built = []
-        for item in self._plugins.plugins:
-            if plugin := self._try(partial(self._plugin, item)):
-                built.append((item.spec.name, plugin))
-        if self._complete and len(built) == len(self._plugins.plugins):
+        items = self._plugins.plugins
+        tried = [(item.spec.name, self._try(partial(self._plugin, item))) for item in items]
+        built = [(name, plugin) for name, plugin in tried if plugin is not None]
+        if self._complete and len(built) == len(items):
             guarded = exposure.has_guard(built)
             self._try(lambda: exposure.check(self._config.server, guarded=guarded))
 

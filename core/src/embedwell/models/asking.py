@@ -64,9 +64,7 @@ async def _resolve(
     name: str, source: Source, ref: ModelRef, seconds: float
 ) -> Snapshot | Fetch | None:
     try:
-        found: object = await _bounded(
-            name, f"resolve {ref}", lambda: source.resolve(ref), seconds
-        )
+        found: object = await _bounded(name, f"resolve {ref}", lambda: source.resolve(ref), seconds)
     except _BrokenSourceError as error:
         log.error("source %s failed to resolve %s", name, ref, exc_info=error.__cause__)
         raise
