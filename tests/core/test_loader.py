@@ -261,3 +261,9 @@ def test_what_is_ours_and_not_installed_is_named() -> None:
         plugins.strategy("vram_aware")
     with pytest.raises(ConfigurationError, match="pip install embedwell-source-github"):
         plugins.source_chain(["github"])
+
+
+def test_what_is_left_out_for_want_of_a_table_is_installed_all_the_same() -> None:
+    with pytest.raises(ConfigurationError, match=r'plugins\.auht: .*did you mean "auth"') as caught:
+        load(Config(plugins={"auht": {"keys": {}}, "unlike": {}}))
+    assert "installed: auth, metrics" in str(caught.value)

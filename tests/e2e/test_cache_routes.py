@@ -65,6 +65,15 @@ async def test_models_are_warmed_in_order_and_each_is_accounted_for(tiny: Start)
         assert backend.loads == ["b", "a", "c"]
 
 
+async def test_a_preload_with_nothing_to_do_is_known_by_its_models(tiny: Start) -> None:
+    async with tiny(FakeBackend(), models=("a", "b")) as server, client(server) as http:
+        for name in ("a", "b"):
+            await embed(http, name)
+        answer = await http.post("/embeddings/preload", json={"models": ["a", "b"]})
+        assert answer.json()["task"]["key"] == "a, b"
+        assert (await finished(server, http, answer))["progress"] == {"done": 0, "total": 0}
+
+
 async def test_without_names_the_most_used_models_are_warmed(tiny: Start) -> None:
     backend = FakeBackend()
     async with tiny(backend, models=("a", "b", "c")) as server, client(server) as http:

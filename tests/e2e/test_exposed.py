@@ -62,11 +62,11 @@ async def test_t36_a_plugin_that_guards_nothing_is_no_guard(tmp_path: Path) -> N
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: open-plugin\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[embedwell]\nopen = open_plugin\n")
-    words = ("serve", "--port", "0")
-    code, said = await run(tmp_path, *words, **HOST, **NAMES, PYTHONPATH=str(tmp_path))
-    assert code == 2
-    assert "server.allow_unauthenticated = true" in said
-    assert "Traceback" not in said
+    for words in (("serve", "--port", "0"), ("check-config",)):
+        code, said = await run(tmp_path, *words, **HOST, **NAMES, PYTHONPATH=str(tmp_path))
+        assert code == 2
+        assert "server.allow_unauthenticated = true" in said
+        assert "Traceback" not in said
 
 
 async def test_t36_with_leave_it_is_said_loudly(

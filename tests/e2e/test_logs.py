@@ -17,7 +17,7 @@ from embedwell.logs import Console, Json
 from embedwell.testing import FakeBackend
 from embedwell.testing.server import RunningServer
 from tests.e2e.conftest import Start
-from tests.e2e.test_serve import process, ready_line
+from tests.e2e.test_serve import process
 
 CANARY = "canary7f3a"
 FAULT, HANG = 5 + 77, 5 + 78  # the ids of "w77" and "w78" in the tiny tokeniser
@@ -193,21 +193,37 @@ async def test_nothing_that_is_sent_begins_a_line(tiny: Start, output: Output) -
     assert "\x1b" not in output.text
 
 
+async def entries_until_ready(
+    started: asyncio.subprocess.Process,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What a JSON log has by then, and its last record."""
+    entries: list[dict[str, Any]] = []
+    assert started.stderr
+    while not entries or "address" not in entries[-1]:
+        line = await asyncio.wait_for(started.stderr.readline(), 60)
+        entries.append(json.loads(line))
+    return entries, entries[-1]
+
+
 async def test_the_process_writes_json_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EMBEDWELL_SERVER__LOG_FORMAT", "json")
+    model = "sentence-transformers/all-MiniLM-L6-v2"
     async with process(tmp_path, "--port", "0") as started:
-        url = (await ready_line(started)).split("ready on ")[1].split(" ")[0]
-        async with httpx.AsyncClient(base_url=url, timeout=60) as http:
-            model = "sentence-transformers/all-MiniLM-L6-v2"
+        entries, ready = await entries_until_ready(started)
+        assert (ready["device"], ready["models"]) == ("cpu", [model])
+        assert ready["message"] == f"ready on {ready['address']}"
+        async with httpx.AsyncClient(base_url=ready["address"], timeout=60) as http:
             await post(http, {"model": model, "input": CANARY}, x_request_id="one")
             await post(http, {"model": model, "input": [CANARY, 5]}, x_request_id="two")
         started.terminate()
         assert await asyncio.wait_for(started.wait(), 30) == 0
+        assert started.stdout
+        assert await started.stdout.read() == b""
         assert started.stderr
         written = (await started.stderr.read()).decode()
-    entries = [json.loads(line) for line in written.splitlines()]
+    entries += [json.loads(line) for line in written.splitlines()]
     requests = [entry for entry in entries if entry["logger"] == "embedwell.access"]
     assert [(r["request_id"], r["status"]) for r in requests] == [("one", 200), ("two", 422)]
     assert (requests[0]["model"], requests[0]["inputs"]) == (model, 1)

@@ -14,7 +14,7 @@ from embedwell.events import Events
 from embedwell.interfaces.models import ModelKey, Source
 from embedwell.interfaces.services import BaseServices, Threads
 from embedwell.interfaces.status import ModelCard
-from embedwell.loader import Plugins, build
+from embedwell.loader import Plugins, Registered, build
 from embedwell.models import manifest as manifest_reader
 from embedwell.models.aliases import settle
 from embedwell.models.archive import unpack
@@ -33,19 +33,18 @@ def build_sources(
     plugins: Plugins, config: Config, services: Callable[[str], BaseServices]
 ) -> list[tuple[str, Source]]:
     """The sources in the order in which they are asked; raises PluginError, ConfigurationError."""
-    built: list[tuple[str, Source]] = []
-    for item in plugins.source_chain(config.sources.order):
-        name = item.spec.name
-        source: object = build(
-            f"source {name}",
-            item.origin,
-            partial(item.spec.build, item.config, services(name)),
-        )
-        if not isinstance(source, Source):
-            what = f"its build gave a {type(source).__name__}, not a Source"
-            raise PluginError(f"source {name} ({item.origin}) cannot be used: {what}")
-        built.append((name, source))
-    return built
+    chain = plugins.source_chain(config.sources.order)
+    return [(item.spec.name, build_source(item, services(item.spec.name))) for item in chain]
+
+
+def build_source(item: Registered, services: BaseServices) -> Source:
+    """Raises PluginError."""
+    what = f"source {item.spec.name}"
+    source: object = build(what, item.origin, partial(item.spec.build, item.config, services))
+    if not isinstance(source, Source):
+        why = f"its build gave a {type(source).__name__}, not a Source"
+        raise PluginError(f"{what} ({item.origin}) cannot be used: {why}")
+    return source
 
 
 def make_store(
@@ -69,6 +68,30 @@ def make_store(
     )
 
 
+class Lender:
+    """What plugins are lent, without a server: nothing is opened, and no lock taken; loop only."""
+
+    def __init__(self, config: Config) -> None:
+        self._folder = Path(config.server.data_dir)
+        self._emit = Events().emit
+        self.clock = time.monotonic
+        self.tasks = TaskRunner(self._emit, self.clock, time.time)
+        self.threads = BoundedThreads(THREADS)
+        self.store = make_store(config, self.threads, Holds(), lambda keys: None, time.time)
+
+    def services(self, name: str) -> BaseServices:
+        """Those of the plugin of this name."""
+        return BaseServices(
+            folder=self._folder / name,
+            store=self.store,
+            tasks=self.tasks,
+            threads=self.threads,
+            changed=lambda keys: None,
+            emit=self._emit,
+            clock=self.clock,
+        )
+
+
 class Local(NamedTuple):
     """What finds models beside a server that may be running: it takes no lock."""
 
@@ -88,35 +111,19 @@ async def list_models(config: Config, plugins: Plugins) -> Sequence[ModelCard]:
 @asynccontextmanager
 async def local(config: Config, plugins: Plugins) -> AsyncIterator[Local]:
     """The sources as the server would ask them; raises ConfigurationError, PluginError."""
-    events = Events()
-    tasks = TaskRunner(events.emit, time.monotonic, time.time)
-    threads = BoundedThreads(THREADS)
-    folder = Path(config.server.data_dir)
-    store = make_store(config, threads, Holds(), lambda keys: None, time.time)
-    await store.peek()
-
-    def services(name: str) -> BaseServices:
-        return BaseServices(
-            folder=folder / name,
-            store=store,
-            tasks=tasks,
-            threads=threads,
-            changed=lambda keys: None,
-            emit=events.emit,
-            clock=time.monotonic,
-        )
-
+    lender = Lender(config)
+    await lender.store.peek()
     registry = SourceRegistry(
-        build_sources(plugins, config, services),
-        tasks,
+        build_sources(plugins, config, lender.services),
+        lender.tasks,
         config.sources,
-        time.monotonic,
+        lender.clock,
         aliases=settle(config).aliases,
     )
-    manifests = Manifests(threads, manifest_reader.read)
+    manifests = Manifests(lender.threads, manifest_reader.read)
     try:
-        yield Local(registry, manifests, tasks, threads)
+        yield Local(registry, manifests, lender.tasks, lender.threads)
     finally:
         await registry.aclose()
         await manifests.aclose()
-        await tasks.aclose()
+        await lender.tasks.aclose()

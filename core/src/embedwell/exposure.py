@@ -1,6 +1,7 @@
 """Whether strangers could use the server unasked."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from embedwell.config.schema import Server
@@ -8,16 +9,19 @@ from embedwell.config.server import is_local
 from embedwell.errors import ConfigurationError
 from embedwell.interfaces.plugins import Plugin
 
+KEYS = "embedwell_plugin_auth"
+
 
 def check(server: Server, *, guarded: bool) -> None:
     """Raises ConfigurationError where others reach it, no guard asks, and nobody allowed that."""
     if guarded or server.allow_unauthenticated or is_local(server):
         return
+    pip = "" if find_spec(KEYS) else "pip install embedwell-plugin-auth, then "
     raise ConfigurationError(
         [
             f"server.host: on {server.host} everybody who reaches this machine could use, upload "
-            "and delete models: have keys asked for (pip install embedwell-plugin-auth, "
-            "[plugins.auth]), listen on 127.0.0.1 behind a proxy that asks, or set "
+            f"and delete models: have keys asked for ([plugins.auth]; {pip}python -m {KEYS} "
+            "new NAME makes one), listen on 127.0.0.1 behind a proxy that asks, or set "
             "server.allow_unauthenticated = true"
         ]
     )

@@ -13,16 +13,18 @@ from embedwell.interfaces.events import (
 
 log = logging.getLogger("embedwell")
 
+DIGITS = 12  # of a revision
+
 
 def write(event: Event) -> None:
     """An observer; whoever runs the server reads this in the morning."""
     match event:
         case ModelLoaded():
-            log.info("loaded %s in %.1f s, %.2f GB", event.key, event.seconds, event.measured / 1e9)
+            log.info("loaded %s in %.1f s, %s", _short(event.key), event.seconds, _taken(event))
         case ModelEvicted():
-            log.info("unloaded %s: %s", event.key, event.reason)
+            log.info("unloaded %s: %s", _short(event.key), event.reason)
         case LoadFailed():
-            log.warning("%s was not loaded: %s", event.key, event.message)
+            log.warning("%s was not loaded: %s", _short(event.key), event.message)
         case TaskFinished(status="failed"):
             log.warning("%s %s failed: %s", event.kind, event.key, event.error)
         case TaskFinished():
@@ -31,3 +33,17 @@ def write(event: Event) -> None:
             log.error("a forward pass on %s did not return; its thread was given up", event.device)
         case _:
             pass
+
+
+def _short(key: str) -> str:
+    """A commit or digest is known by its first digits."""
+    name, at, revision = key.partition("@")
+    return f"{name}{at}{revision[:DIGITS]}"
+
+
+def _taken(event: ModelLoaded) -> str:
+    return f"{_size(event.weights)} ({_size(event.measured)} with its largest batches)"
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e6:.0f} MB" if number < 1e9 else f"{number / 1e9:.2f} GB"

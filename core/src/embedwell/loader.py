@@ -3,7 +3,7 @@
 import inspect
 import logging
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
@@ -81,7 +81,7 @@ class Plugins(Struct, frozen=True):
         names = [item.spec.name for item in self.sources]
         missing = [
             f'sources.order: "{name}" is not installed; '
-            f"{_remedy('source', name, names)}{_failures(self.infos)}"
+            f"{_remedy('source', name, self.infos)}{_failures(self.infos)}"
             for name in order
             if name not in names
         ]
@@ -100,8 +100,7 @@ class Plugins(Struct, frozen=True):
         for item in self.caches:
             if item.spec.name == name:
                 return item
-        have = [item.spec.name for item in self.caches]
-        remedy = _remedy("cache", name, have) + _failures(self.infos)
+        remedy = _remedy("cache", name, self.infos) + _failures(self.infos)
         raise ConfigurationError([f'cache.strategy: "{name}" is not installed; {remedy}'])
 
 
@@ -111,6 +110,14 @@ def load(config: Config, *, modules: Sequence[object] = ()) -> Plugins:
     Raises PluginError for one that the configuration names and that fails, or two of one name;
     ConfigurationError with every fault of the plugins' tables.
     """
+    plugins, reasons = survey(config, modules=modules)
+    if reasons:
+        raise ConfigurationError(reasons)
+    return plugins
+
+
+def survey(config: Config, *, modules: Sequence[object] = ()) -> tuple[Plugins, Sequence[str]]:
+    """As `load`, but returns the reasons; plugins whose tables are at fault are left out."""
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(Hooks)
     found: list[Registered] = []
@@ -273,7 +280,7 @@ def _refuse_twins(found: Sequence[Registered]) -> None:
 
 def _configured(
     found: Sequence[Registered], infos: Sequence[PluginInfo], config: Config
-) -> Plugins:
+) -> tuple[Plugins, Sequence[str]]:
     sections: dict[str, tuple[str, dict[str, Table]]] = {
         "source": ("sources", config.sources.tables),
         "cache": ("cache", config.cache.tables),
@@ -281,6 +288,7 @@ def _configured(
     }
     reasons: list[str] = []
     parsed: dict[str, list[Registered]] = {kind: [] for kind in sections}
+    every = {kind: [item for item in found if item.kind == kind] for kind in sections}
     shown = list(infos)
     for item in found:
         section, tables = sections[item.kind]
@@ -290,28 +298,28 @@ def _configured(
             shown = [_left_out(info, item, problems) for info in shown]
             continue
         reasons += problems
-        parsed[item.kind].append(Registered(item.kind, item.spec, item.origin, value))
+        if not problems:
+            parsed[item.kind].append(Registered(item.kind, item.spec, item.origin, value))
     for kind, _ in KINDS.values():
         section, tables = sections[kind]
-        names = {item.spec.name for item in parsed[kind]}
+        names = {item.spec.name for item in every[kind]}
         reasons += [
             f"{section}.{name}: no such {kind} is installed; "
-            f"{_remedy(kind, name, names)}{_failures(infos)}"
+            f"{_remedy(kind, name, infos)}{_failures(infos)}"
             for name in tables
             if name not in names
         ]
     made = Plugins(parsed["source"], parsed["cache"], parsed["plugin"], shown)
+    installed = Plugins(every["source"], every["cache"], every["plugin"], shown)
     for check in (
-        partial(made.strategy, config.cache.strategy),
-        partial(made.source_chain, config.sources.order),
+        partial(installed.strategy, config.cache.strategy),
+        partial(installed.source_chain, config.sources.order),
     ):
         try:
             check()
         except ConfigurationError as error:
             reasons += error.reasons
-    if reasons:
-        raise ConfigurationError(reasons)
-    return made
+    return made, reasons
 
 
 def _wanted(item: Registered, tables: dict[str, Table], config: Config) -> bool:
@@ -331,8 +339,11 @@ def _left_out(info: PluginInfo, item: Registered, problems: Sequence[str]) -> Pl
     return structs.replace(info, state=state, problem=problem[:500])
 
 
-def _remedy(kind: str, name: str, have: Collection[str]) -> str:
+def _remedy(kind: str, name: str, infos: Sequence[PluginInfo]) -> str:
     """Only our own distributions are named: any other name could be anybody's."""
+    prefix = f"{kind} "  # those left out for want of a table are provided, too
+    provided = [text for info in infos for text in info.provides]
+    have = [text.removeprefix(prefix) for text in provided if text.startswith(prefix)]
     own = DISTRIBUTIONS.get((kind, name))
     if own is not None:
         return f"pip install {own}"

@@ -12,6 +12,7 @@ from embedwell.interfaces.events import RequestFinished
 from embedwell.lines import Lines
 
 INDENT = "    "  # of a traceback's lines, so that none of them looks like a record
+FIELDS = "embedwell_fields"  # of a record: what JSON has beside its message, by name
 
 
 def set_up(form: str) -> Lines:
@@ -42,7 +43,7 @@ class Console(logging.Formatter):
 
 
 class Json(logging.Formatter):
-    """One JSON object a line, in ASCII; of a request what is known of it, in fields of its own."""
+    """One JSON object a line, in ASCII; what a record has beside its message in fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC)
@@ -55,6 +56,7 @@ class Json(logging.Formatter):
         request = getattr(record, "request", None)
         if isinstance(request, RequestFinished):
             entry.update(_fields(request))
+        entry.update(getattr(record, FIELDS, {}))
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry)

@@ -39,7 +39,8 @@ class Preloader:
         for ref, status in zip(wanted, known, strict=True):
             taken = sum(row in ("ready", "queued") for row in rows.values())
             rows[ref] = "skipped" if most is not None and taken >= most else status
-        task = self.start([ref for ref, status in rows.items() if status == "queued"])
+        queued = [ref for ref, status in rows.items() if status == "queued"]
+        task = self.start(queued, asked=wanted)
         return task, [Warming(model=str(ref), status=status) for ref, status in rows.items()]
 
     async def _known(self, ref: ModelRef, turns: asyncio.Semaphore) -> WarmingStatus:
@@ -72,8 +73,8 @@ class Preloader:
         key = (await self._registry.describe(ModelRef(tag))).snapshot.key
         self.start([ModelRef(key.name, key.revision, key.source)])
 
-    def start(self, refs: Sequence[ModelRef]) -> Task:
-        """One task for all of them."""
+    def start(self, refs: Sequence[ModelRef], asked: Sequence[ModelRef] = ()) -> Task:
+        """One task for all of them; where none is left to load it is known by those `asked` for."""
 
         async def run(progress: Progress) -> None:
             failures: list[str] = []
@@ -84,7 +85,7 @@ class Preloader:
             if failures:
                 raise ModelError(f"Not loaded: {'; '.join(failures)}")
 
-        return self._tasks.start("preload", _key(refs), run)
+        return self._tasks.start("preload", _key(refs or asked), run)
 
     async def _load(self, ref: ModelRef) -> list[str]:
         """Why not, if not."""

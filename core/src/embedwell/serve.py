@@ -166,10 +166,14 @@ def _curl(place: str) -> str:
 
 
 async def _announce(runtime: Runtime, place: str) -> None:
-    """One line when the first request can be served."""
+    """One line when the first request can be served; in a JSON log a record with fields."""
     await runtime.warmed()
     listing = await runtime.registry.models()
     names = [listed.alias or listed.snapshot.key.name for listed in listing]
+    if runtime.server.log_format == "json":
+        fields = {"address": place, "device": runtime.device, "models": names}
+        log.info("ready on %s", place, extra={logs.FIELDS: fields})
+        return
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     body = json.dumps({"model": names[0] if names else "owner/name", "input": "Text to embed"})
     key = ' -H "Authorization: Bearer $KEY"' if exposure.has_guard(runtime.plugins) else ""

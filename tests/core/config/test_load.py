@@ -195,6 +195,38 @@ def test_tables_inside_tables_are_walked_too() -> None:
     assert "finite" in convert_table(Outer, {"rates": {"q": float("inf")}}, "p")[1][0]
 
 
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    low: int = 0
+    high: int = 0
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError("low: more than high", "nothing lies between")
+
+
+class Named(Struct, frozen=True, forbid_unknown_fields=True):
+    limits: dict[str, Limits] = {}
+    keys: dict[str, Limits] = {}
+
+
+def test_each_table_of_a_table_of_tables_is_walked() -> None:
+    wrong = {"a": {"low": "x", "hihg": 1}, "b": {"low": 1}, "c": 5, "d": {"high": 1}}
+    assert convert_table(Named, {"limits": wrong}, "p")[1] == [
+        'p.limits.a.hihg: unknown key; did you mean "high"?',
+        "p.limits.a.low: expected int, got str, got 'x'",
+        "p.limits.b.low: more than high",
+        "p.limits.b: nothing lies between",
+        "p.limits.c: expected a table",
+    ]
+    right = {"d": {"high": 1}}
+    assert convert_table(Named, {"limits": right}, "p") == (Named({"d": Limits(0, 1)}), [])
+
+
+def test_below_a_private_name_no_value_is_shown() -> None:
+    (reason,) = convert_table(Named, {"keys": {"a": {"low": "hunter2"}}}, "p")[1]
+    assert reason == "p.keys.a.low: expected int, got str"
+
+
 @pytest.mark.parametrize("wrong", ["hunter2", {"value": "hunter2"}, {"env": ["hunter2"]}])
 def test_a_secret_in_the_wrong_place_is_not_shown(wrong: object) -> None:
     (reason,) = convert_table(Outer, {"token": wrong}, "p")[1]

@@ -51,17 +51,27 @@ def test_a_table_has_defaults() -> None:
         ({}, "plugins.auth.keys: required, but missing"),
         ({"keys": {}}, "keys: 0, not 1 to 1,000: each is a table [plugins.auth.keys.NAME]"),
         ({"keys": {"a": {"key": USER}}}, "keys.a.key: a key itself does not stand in"),
-        ({"keys": {"a": {"key": DIGEST[:-1]}}}, "keys.a.key: a key itself"),
+        (
+            {"keys": {"a": {"key": DIGEST[:-1]}}},
+            "keys.a.key: a digest is sha256: and 64 hexadecimal digits",
+        ),
         ({"keys": {"a": {"key": {}}}}, "keys.a.key: name one place"),
         ({"keys": {"a": {"key": {"env": "A", "file": "b"}}}}, "keys.a.key: name one place"),
-        ({"keys": {"a": {"key": {"env": "A B"}}}}, "plugins.auth.keys: expected"),
-        ({"keys": {"a": {"key": {"url": "x"}}}}, "plugins.auth.keys: object contains unknown"),
-        ({"keys": {"a": {"kei": DIGEST}}}, "plugins.auth.keys: object "),
+        ({"keys": {"a": {"key": {"env": "A B"}}}}, "plugins.auth.keys.a.key: expected"),
+        (
+            {"keys": {"a": {"key": {"url": "x"}}}},
+            "plugins.auth.keys.a.key: object contains unknown",
+        ),
+        (
+            {"keys": {"a": {"kei": DIGEST}}},
+            'plugins.auth.keys.a.kei: unknown key; did you mean "key"?',
+        ),
+        ({"keys": {"a": USER}}, "plugins.auth.keys.a: expected a table"),
         ({"keys": {"a": {"key": DIGEST, "scopes": []}}}, "keys.a.scopes: empty"),
         ({"keys": {"a": {"key": DIGEST, "scopes": ["all"]}}}, "keys.a.scopes: 'all' is none of"),
         (
             {"keys": {"a": {"key": DIGEST, "requests_per_minute": -1}}},
-            "plugins.auth.keys: expected",
+            "plugins.auth.keys.a.requests_per_minute: expected int >= 0",
         ),
         ({"keys": {"a b": {"key": DIGEST}}}, "keys: 'a b' cannot be a name"),
         ({"keys": {f"k{i}": {"key": DIGEST} for i in range(1001)}}, "keys: 1001, not 1 to"),
@@ -77,11 +87,17 @@ def test_faults_are_told_and_keys_are_not(given: dict[str, Any], reason: str) ->
 
 
 def test_all_faults_at_once() -> None:
-    given = {"a": {"key": USER, "scopes": ["x"]}, "b": {"key": USER}}
+    given = {
+        "a": {"key": USER, "scopes": ["x"]},
+        "b": {"key": USER},
+        "c": {"key": DIGEST, "tokens_per_minute": "many"},
+        "d": {},
+    }
     with pytest.raises(ConfigurationError) as caught:
         configured({"auth": {"keys": given}})
-    for reason in ("keys.a.key: ", "keys.a.scopes: ", "keys.b.key: "):
-        assert reason in str(caught.value)
+    found = [reason.split(": ")[0] for reason in caught.value.reasons]
+    below = ("a.key", "a.scopes", "b.key", "c.tokens_per_minute", "d.key")
+    assert found == [f"plugins.auth.keys.{path}" for path in below]
 
 
 def test_neither_key_nor_digest_is_in_a_repr() -> None:

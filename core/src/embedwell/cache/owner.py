@@ -131,6 +131,7 @@ class Owner:
                 seconds=resident.load_seconds,
                 estimated=self._reserved.weights + self._reserved.peak,
                 measured=resident.need.weights + resident.need.peak,
+                weights=resident.need.weights,
             )
         )
         self._room.loaded(resident)

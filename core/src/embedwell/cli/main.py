@@ -1,6 +1,7 @@
 """Arguments, help, exit codes."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import NoReturn
 
 from embedwell import __version__
 from embedwell.cli import bench_options, verify_options
-from embedwell.cli.output import complain
+from embedwell.cli.output import Plain, complain
 from embedwell.cli.values import CONFIG, DATA_DIR
 from embedwell.errors import ConfigurationError, EmbedwellError, PluginError
 
@@ -91,6 +92,8 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     if arguments.command is None:
         root.print_help()
         sys.exit(2)
+    if logging.lastResort and TRACEBACK not in os.environ:
+        logging.lastResort.setFormatter(Plain())  # until `serve` sets up a log of its own
     try:
         code = _run(arguments)
         sys.stdout.flush()

@@ -1,5 +1,6 @@
 """What commands print: tables, reasons, colours where they are welcome."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -24,6 +25,15 @@ def complain(title: str, reasons: Sequence[str]) -> None:
     print(paint(title, "red", sys.stderr), file=sys.stderr)
     for reason in reasons:
         print(f"  {reason}", file=sys.stderr)
+
+
+class Plain(logging.Formatter):
+    """A record as a line: its message, and of an exception what it is rather than where."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said, error = record.getMessage(), record.exc_info and record.exc_info[1]
+        whole = f"{said}: {type(error).__name__}: {error}" if error else said
+        return " ".join(whole.split())
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

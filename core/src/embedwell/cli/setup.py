@@ -3,11 +3,12 @@
 import argparse
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from embedwell import exposure
-from embedwell.config.load import survey
+from embedwell.config.load import survey, with_variables
 from embedwell.config.schema import Config
 from embedwell.errors import ConfigurationError
 
@@ -22,21 +23,30 @@ def prepare(arguments: argparse.Namespace, *, serving: bool = False) -> tuple[Co
 
     Raises ConfigurationError with every reason, or PluginError.
     """
-    from embedwell.loader import load as load_plugins
+    config, plugins, reasons = examine(arguments, serving=serving)
+    if reasons:
+        raise ConfigurationError(reasons)
+    return config, plugins
+
+
+def examine(arguments: argparse.Namespace, *, serving: bool) -> tuple[Config, "Plugins", list[str]]:
+    """As `prepare`, but returns the reasons; raises PluginError."""
+    from embedwell import loader
+    from embedwell.engine import backends
     from embedwell.models.aliases import settle
     from embedwell.transport import tls
 
-    path = config_path(arguments.config)
-    config, reasons = survey(path, os.environ, overrides(arguments))
-    _try(lambda: settle(config), reasons)
-    plugins = _try(lambda: load_plugins(config), reasons)
-    if serving and plugins:
+    config, reasons = survey(config_path(arguments.config), os.environ, overrides(arguments))
+    plugins, faults = loader.survey(config)
+    later, engine = [*faults], config.engine
+    _try(lambda: settle(config), later)
+    if serving:
+        _try(partial(backends.create, engine.device, engine.dtype, engine.threads), later)
+        _try(lambda: tls.context(config.server), later)
+    if serving and not any(fault.startswith("plugins.") for fault in faults):
         guarded = any(exposure.may_guard(item.spec.build) for item in plugins.plugins)
-        _try(lambda: exposure.check(config.server, guarded=guarded), reasons)
-        _try(lambda: tls.context(config.server), reasons)
-    if reasons or plugins is None:
-        raise ConfigurationError(reasons)
-    return config, plugins
+        _try(lambda: exposure.check(config.server, guarded=guarded), later)
+    return config, plugins, reasons + with_variables(later, os.environ)
 
 
 def _try(check: Callable[[], T], reasons: list[str]) -> T | None:

@@ -1,7 +1,7 @@
 """File, environment and command line → one Config, or every reason why not."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +58,20 @@ def survey(
     return config, [_with_variable(reason, variables) for reason in reasons]
 
 
+def with_variables(reasons: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """Names the variables that reasons found later come from, as `survey` does with its own."""
+    variables = _from_environment(environment, [])
+    return [_with_variable(reason, variables) for reason in reasons]
+
+
 def _with_variable(reason: str, variables: Mapping[str, "Variable"]) -> str:
-    """Names the variable, for one who looks in vain for the key in the file."""
-    variable = variables.get(reason.partition(":")[0])
-    return f"{reason} (from {variable.name})" if variable is not None else reason
+    """For one who looks in vain for the key, or for its table, in the file."""
+    path = reason.partition(":")[0]
+    while path:
+        if path in variables:
+            return f"{reason} (from {variables[path].name})"
+        path = path.rpartition(".")[0]
+    return reason
 
 
 def _read(path: Path, reasons: list[str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import math
 import tomllib
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -17,8 +17,14 @@ class EnvText(str):
     """A value from the environment: text that may stand for a number, a boolean, a list."""
 
 
-def convert_table(kind: type[S], table: Any, path: str) -> tuple[S | None, list[str]]:
-    """The Struct, or None and why not: one reason per fault, each with its path."""
+def convert_table(
+    kind: type[S], table: Any, path: str, *, private: bool = False
+) -> tuple[S | None, list[str]]:
+    """The Struct, or None and why not: one reason per fault, each with its path.
+
+    `private` shows no value, whatever its key is called. Each text of a ValueError that the
+    Struct itself raises is a reason, by its field where it begins with one.
+    """
     if not isinstance(table, dict):
         return None, [f"{path}: expected a table"]
     if not kind.__struct_config__.forbid_unknown_fields:
@@ -28,7 +34,8 @@ def convert_table(kind: type[S], table: Any, path: str) -> tuple[S | None, list[
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in table:
-            value, problem = _convert(field.type, table[name], f"{path}.{name}", name)
+            hidden = private or any(word in name for word in PRIVATE)
+            value, problem = _convert(field.type, table[name], f"{path}.{name}", hidden)
             values[name] = value
             reasons += problem
         elif field.required:
@@ -38,7 +45,7 @@ def convert_table(kind: type[S], table: Any, path: str) -> tuple[S | None, list[
     try:
         return msgspec.convert(values, kind, from_attributes=True), []
     except (msgspec.ValidationError, ValueError) as error:
-        return None, [f"{path}: {error}"]
+        return None, [_at(path, text, fields) for text in _texts(error)]
     except Exception as error:  # __post_init__ is a plugin's code
         return None, [f"{path}: {type(error).__name__}: {error}"]
 
@@ -50,13 +57,23 @@ def unknown(path: str, key: str, known: Mapping[str, Any]) -> str:
     return f"{path}: unknown key; {hint}"
 
 
-def _convert(kind: Any, value: Any, path: str, name: str) -> tuple[Any, list[str]]:
-    inner = _struct_in(kind)
-    private = any(word in name for word in PRIVATE)
+def _texts(error: Exception) -> Sequence[str]:
+    own = error.__cause__ or error  # msgspec makes one text of a ValueError
+    return [str(text) for text in own.args] if type(own) is ValueError else [str(error)]
+
+
+def _at(path: str, text: str, fields: Collection[str]) -> str:
+    return f"{path}.{text}" if text.partition(":")[0] in fields else f"{path}: {text}"
+
+
+def _convert(kind: Any, value: Any, path: str, private: bool) -> tuple[Any, list[str]]:
+    inner, each = _struct_in(kind), _struct_in_each(kind)
     problem = ""
     for candidate in _readings(value):
         if inner is not None and not private and isinstance(candidate, dict):
             return convert_table(inner, candidate, path)
+        if each is not None and isinstance(candidate, dict):
+            return _convert_each(each, candidate, path, private)
         try:
             converted = msgspec.convert(candidate, kind)
         except msgspec.ValidationError as error:
@@ -67,6 +84,17 @@ def _convert(kind: Any, value: Any, path: str, name: str) -> tuple[Any, list[str
         problem = "expected a finite number"
     shown = "" if private else f", got {_short(value)}"
     return None, [f"{path}: {_choices(kind) or _described(kind) or _plain(problem)}{shown}"]
+
+
+def _convert_each(
+    kind: type[msgspec.Struct], tables: dict[str, Any], path: str, private: bool
+) -> tuple[dict[str, Any], list[str]]:
+    values: dict[str, Any] = {}
+    reasons: list[str] = []
+    for name, table in tables.items():
+        values[name], problems = convert_table(kind, table, f"{path}.{name}", private=private)
+        reasons += problems
+    return values, reasons
 
 
 def _choices(kind: Any) -> str:
@@ -86,6 +114,11 @@ def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
     options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     found = [o for o in options if isinstance(o, type) and issubclass(o, msgspec.Struct)]
     return found[0] if len(found) == 1 and found[0].__struct_config__.tag is None else None
+
+
+def _struct_in_each(kind: Any) -> type[msgspec.Struct] | None:
+    """The one plain Struct in each table of a field that holds tables by their names."""
+    return _struct_in(get_args(kind)[1]) if get_origin(kind) is dict else None
 
 
 def _readings(value: Any) -> list[Any]:

@@ -64,11 +64,14 @@ class BatchRun(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ModelLoaded(Event, frozen=True, kw_only=True, tag=True):
+    """A model was loaded; bytes: `weights` stay, `measured` has its largest batches', too."""
+
     model: str
     key: str
     seconds: float
     estimated: int
     measured: int
+    weights: int
 
 
 class LoadFailed(Event, frozen=True, kw_only=True, tag=True):

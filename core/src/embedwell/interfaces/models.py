@@ -226,7 +226,7 @@ class BlockingSource(Source):
 
 
 class SourceSpec(Struct, Generic[C], frozen=True, kw_only=True):
-    """What `register_sources` returns: `build` is cheap and asks no network."""
+    """What `register_sources` returns: `build` is cheap, asks no network and writes nothing."""
 
     name: str
     summary: str

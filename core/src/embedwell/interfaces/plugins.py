@@ -63,7 +63,7 @@ class Plugin:
 
 
 class PluginSpec(Struct, Generic[C], frozen=True, kw_only=True):
-    """What `register_plugins` returns."""
+    """What `register_plugins` returns: `build` is cheap, asks no network and writes nothing."""
 
     name: str
     summary: str

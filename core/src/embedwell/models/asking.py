@@ -14,6 +14,10 @@ log = logging.getLogger("embedwell.models")
 T = TypeVar("T")
 
 
+class _BrokenSourceError(SourceError):
+    """It raised what no source should; the cause is to be logged, once."""
+
+
 class Answer(NamedTuple):
     """What a source of the chain had."""
 
@@ -47,6 +51,8 @@ async def listing(name: str, source: Source, seconds: float) -> Sequence[Snapsho
     try:
         rows: Sequence[object] = await _bounded(name, "list its models", source.models, seconds)
         return [row for row in rows if isinstance(row, Snapshot)]
+    except _BrokenSourceError as error:
+        log.error("source %s is left out of the listing", name, exc_info=error.__cause__)
     except EmbedwellError as error:
         log.warning("source %s is left out of the listing: %s", name, error.message)
     except Exception:
@@ -57,7 +63,11 @@ async def listing(name: str, source: Source, seconds: float) -> Sequence[Snapsho
 async def _resolve(
     name: str, source: Source, ref: ModelRef, seconds: float
 ) -> Snapshot | Fetch | None:
-    found: object = await _bounded(name, f"resolve {ref}", lambda: source.resolve(ref), seconds)
+    try:
+        found: object = await _bounded(name, f"resolve {ref}", lambda: source.resolve(ref), seconds)
+    except _BrokenSourceError as error:
+        log.error("source %s failed to resolve %s", name, ref, exc_info=error.__cause__)
+        raise
     if found is None or isinstance(found, Snapshot | Fetch):
         return found
     raise SourceError(f"Source {name} gave no usable answer for {ref}")
@@ -78,8 +88,7 @@ async def _bounded(name: str, what: str, call: Callable[[], Awaitable[T]], secon
     except BaseException as error:  # a SystemExit in a task would end the whole loop
         if limit.expired():
             raise SourceError(f"Source {name} took longer than {seconds:g} s to {what}") from None
-        log.exception("source %s failed to %s", name, what)
-        raise SourceError(
+        raise _BrokenSourceError(
             f"Source {name} failed to {what}; the server's log has the reason"
         ) from error
 

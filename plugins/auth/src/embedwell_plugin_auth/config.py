@@ -29,6 +29,10 @@ class Key(Struct, frozen=True, forbid_unknown_fields=True):
     requests_per_minute: PerMinute = 0
     tokens_per_minute: PerMinute = 0
 
+    def __post_init__(self) -> None:
+        if faults := [*_faults_of(self)]:
+            raise ValueError(*faults)
+
     def __repr__(self) -> str:
         return f"Key(scopes={self.scopes!r}, key=...)"
 
@@ -40,31 +44,37 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if faults := [*_faults(self.keys)]:
-            raise ValueError("; ".join(faults))
+            raise ValueError(*faults)
 
 
 def _faults(keys: Mapping[str, Key]) -> Iterator[str]:
     if not 1 <= len(keys) <= MOST_KEYS:
         yield f"keys: {len(keys)}, not 1 to {MOST_KEYS:,}: each is a table [plugins.auth.keys.NAME]"
-    for name, key in keys.items():
+    for name in keys:
         if not NAME.fullmatch(name):
             yield f"keys: {name!r:.80} cannot be a name: use letters, digits, - and _"
-        else:
-            yield from (f"keys.{name}.{fault}" for fault in _faults_of(key))
 
 
 def _faults_of(key: Key) -> Iterator[str]:
-    if isinstance(key.key, Reference):
-        if bool(key.key.env) == bool(key.key.file):
-            yield 'key: name one place, { env = "NAME" } or { file = "PATH" }'
-    elif not DIGEST.fullmatch(key.key):
-        yield (
-            "key: a key itself does not stand in a configuration, where many can read it: write "
-            'its digest, "sha256:" and 64 hexadecimal digits (printf %s "$KEY" | sha256sum), or '
-            'where it is, { env = "NAME" } or { file = "PATH" }'
-        )
+    if fault := _fault_of_text(key.key):
+        yield f"key: {fault}"
     if not key.scopes:
         yield f"scopes: empty: a key may do nothing; say some of {', '.join(SCOPES)}"
     for scope in key.scopes:
         if scope not in SCOPES:
             yield f"scopes: {scope!r:.60} is none of {', '.join(SCOPES)}"
+
+
+def _fault_of_text(given: str | Reference) -> str:
+    if isinstance(given, Reference):
+        one_place = bool(given.env) != bool(given.file)
+        return "" if one_place else 'name one place, { env = "NAME" } or { file = "PATH" }'
+    if DIGEST.fullmatch(given):
+        return ""
+    if given.lower().startswith("sha256:"):
+        return "a digest is sha256: and 64 hexadecimal digits"
+    return (
+        "a key itself does not stand in a configuration, where many can read it: write "
+        'its digest, "sha256:" and 64 hexadecimal digits (printf %s "$KEY" | sha256sum), or '
+        'where it is, { env = "NAME" } or { file = "PATH" }'
+    )
