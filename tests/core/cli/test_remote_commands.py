@@ -25,7 +25,7 @@ from embedwell.cli.progress import ProgressLine, size
 from embedwell.cli.remote import LONGEST, RemoteError, Server
 from embedwell.errors import ConfigurationError, EmbedwellError
 from embedwell.http.wire import TaskBody
-from embedwell.interfaces.status import CacheCounters, CacheStatus, MemoryInfo, ResidentInfo
+from embedwell.interfaces.status import CacheCounters, CacheStatus, Deleted, MemoryInfo, ResidentInfo
 
 TAG = "owner/model"
 
@@ -260,6 +260,29 @@ def test_rm(server: FakeServer, capsys: pytest.CaptureFixture[str], state: str, 
     given = arguments("rm", "upload:owner/model@v/1", "--url", f"{server.url}/")
     assert rm.run(given) == 0
     assert capsys.readouterr().out == f"deleted {TAG}@abc from upload{end}\n"
+
+
+@pytest.mark.parametrize(
+    ("tag", "revisions", "what"),
+    [
+        (TAG, ["abc", "d"], f"{TAG} (2 revisions)"),
+        (f"upload:{TAG}", ["abc"], f"{TAG} (1 revision)"),
+        (f"{TAG}@abc", ["abc"], f"{TAG}@abc"),
+    ],
+)
+def test_rm_says_how_many_revisions(
+    server: FakeServer,
+    capsys: pytest.CaptureFixture[str],
+    tag: str,
+    revisions: list[str],
+    what: str,
+) -> None:
+    gone = Deleted(
+        model=TAG, revision="abc", revisions=revisions, source="upload", state="deleted"
+    )
+    server.replies = {f"DELETE /models/{tag}": [Reply(200, gone)]}
+    assert rm.run(arguments("rm", tag, "--url", server.url)) == 0
+    assert capsys.readouterr().out == f"deleted {what} from upload\n"
 
 
 def test_rm_of_what_cannot_be_deleted(server: FakeServer) -> None:

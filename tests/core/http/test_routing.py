@@ -71,7 +71,8 @@ async def test_a_slash_in_a_tag_may_be_escaped(app: App) -> None:
 async def test_other_paths_are_not_found(app: App, path: str) -> None:
     answer = await get(app, path)
     assert (answer.status, answer.code) == (404, "NOT_FOUND")
-    assert answer.detail.startswith("Route not found")
+    assert answer.detail.startswith("Route not found: ")
+    assert answer.detail.endswith("; GET /docs lists those there are")
     assert answer.json["error"]["code"] == "route_not_found"
 
 
