@@ -354,6 +354,12 @@ def ask_ps(url: str) -> None:
     ("reply", "reason"),
     [
         (refusal(401, "A key is needed"), r"^A key is needed \(EMBEDWELL_API_KEY is sent as the key\)$"),
+        (
+            refusal(403, 'The key "a" lacks the scope "manage"'),
+            r"the scope \"manage\" \(EMBEDWELL_API_KEY is sent as the key; one that may: "
+            r"python -m embedwell_plugin_auth new NAME --scopes embed manage\)$",
+        ),
+        (refusal(403, "Host x"), r"^Host x \(EMBEDWELL_API_KEY is sent as the key\)$"),
         (refusal(503, "Not\nready\x1b[2J"), r"^Not ready \[2J$"),
         (Reply(502, raw=b"<html>"), r"answered 502 \(Bad Gateway\): check --url$"),
         (Reply(301, raw=b""), r"answered 301 \(Moved Permanently\): check --url$"),
