@@ -292,6 +292,7 @@ def test_rm_of_what_cannot_be_deleted(server: FakeServer) -> None:
     done = command("rm", TAG, EMBEDWELL_URL=server.url)
     assert done.returncode == 70
     assert done.stderr == "embedwell rm failed:\n  Models of this source are read-only\n"
+    assert "NAME@REVISION: only that one" in " ".join(command("rm", "--help").stdout.split())
     with pytest.raises(EmbedwellError, match="Not a model name"):
         rm.run(arguments("rm", "../x", "--url", server.url))
 
