@@ -67,7 +67,7 @@ async def test_uploads_as_the_readme_has_them(server: RunningServer, tmp_path: P
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_bodies_as_the_readme_has_them(server: RunningServer) -> None:
-    taken = {
+    taken: dict[str, type[msgspec.Struct]] = {
         "/models/huggingface": Pull,
         "/models/github": Body,
         "/embeddings/preload": PreloadRequest,
