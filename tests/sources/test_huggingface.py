@@ -174,7 +174,9 @@ async def test_a_refused_token_is_told(hub: Hub, make: Make) -> None:
 
 async def test_a_hub_that_never_answers(hub: Hub, make: Make) -> None:
     hub.silent.set()
-    with pytest.raises(SourceError, match="did not answer within 1 s for some-owner/tiny: .*offline = true"):
+    with pytest.raises(
+        SourceError, match=r"did not answer within 1 s for some-owner/tiny: .*offline = true"
+    ):
         await make(timeout=1).resolve(REF)
 
 

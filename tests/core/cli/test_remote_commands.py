@@ -25,7 +25,13 @@ from embedwell.cli.progress import ProgressLine, size
 from embedwell.cli.remote import LONGEST, RemoteError, Server
 from embedwell.errors import ConfigurationError, EmbedwellError
 from embedwell.http.wire import TaskBody
-from embedwell.interfaces.status import CacheCounters, CacheStatus, Deleted, MemoryInfo, ResidentInfo
+from embedwell.interfaces.status import (
+    CacheCounters,
+    CacheStatus,
+    Deleted,
+    MemoryInfo,
+    ResidentInfo,
+)
 
 TAG = "owner/model"
 
@@ -277,9 +283,7 @@ def test_rm_says_how_many_revisions(
     revisions: list[str],
     what: str,
 ) -> None:
-    gone = Deleted(
-        model=TAG, revision="abc", revisions=revisions, source="upload", state="deleted"
-    )
+    gone = Deleted(model=TAG, revision="abc", revisions=revisions, source="upload", state="deleted")
     server.replies = {f"DELETE /models/{tag}": [Reply(200, gone)]}
     assert rm.run(arguments("rm", tag, "--url", server.url)) == 0
     assert capsys.readouterr().out == f"deleted {what} from upload\n"

@@ -18,9 +18,7 @@ Known = Mapping[str, Collection[str]]  # the sources that have it, by name
 class Near:
     """Turns a miss into its error; `listing` gives what is at hand."""
 
-    def __init__(
-        self, listing: Callable[[], Awaitable[Known]], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, listing: Callable[[], Awaitable[Known]], clock: Callable[[], float]) -> None:
         self._listing = listing
         self._clock = clock
         self._known: Known = {}
