@@ -76,7 +76,7 @@ async def test_no_message_repeats_more_than_200_characters(app: App) -> None:
     )
     assert told.status == 422
     assert len(told.detail) < 300
-    assert told.detail.endswith("...")
+    assert told.detail.endswith("xxx...; it takes float, base64")
     assert len((await ask(app, "GET", "/" + "y" * 5000)).detail) < 300
     assert len((await post(app, "/embeddings", GOOD, content_type="t" * 5000)).detail) < 300
 
