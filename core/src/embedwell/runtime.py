@@ -288,11 +288,12 @@ class Runtime:
 
     async def delete(self, ref: ModelRef) -> Deleted:
         """Raises ModelNotFound, ReadOnly, SourceError."""
-        key = await self.registry.delete(ref)
+        key, revisions = await self.registry.delete(ref)
         busy = any(r.snapshot.key == key and r.leases for r in self.cache.residents())
         return Deleted(
             model=key.name,
             revision=key.revision,
+            revisions=revisions,
             source=key.source,
             state="draining" if busy else "deleted",
         )

@@ -22,7 +22,7 @@ from embedwell.testing import FakeBackend, make_model_folder
 from embedwell.testing.server import running_server
 from tests.core.bench.loopback import Behaviour, Reply, answer, refusal, right, serving
 
-QUICK = ("--seconds", "0.1", "--warmup", "0.1", "--concurrency", "1,2")
+QUICK = ("--seconds", "0.1", "--warmup", "0.1", "--connections", "1,2")
 
 
 class Done(msgspec.Struct):
@@ -130,6 +130,10 @@ async def test_the_real_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
+        (listing(refusal(401, "no key")), "/models: status 401: no key; give a key with --api-key, or in EMBEDWELL_API_KEY\n"),
+        (embedding(refusal(403, "no")), ", model tiny: status 403: no; give a key with --api-key, or in EMBEDWELL_API_KEY\n"),
+        (listing(Reply(answer(404, b"<html>no"))), "/models: status 404; name one with --model, or check the URL\n"),
+        (embedding(Reply(answer(502, b"<html>no"))), ", model tiny: status 502\n"),
         (listing(refusal(404, "no")), "/models: status 404: no; name one with --model, or check the URL"),
         (listing(Reply(answer(200, b"<html>"))), "/models answers no list of models: name one with --model"),
         (listing(Reply(answer(200, b'{"data": []}'))), "lists no model: name one with --model"),

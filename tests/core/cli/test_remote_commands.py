@@ -25,7 +25,13 @@ from embedwell.cli.progress import ProgressLine, size
 from embedwell.cli.remote import LONGEST, RemoteError, Server
 from embedwell.errors import ConfigurationError, EmbedwellError
 from embedwell.http.wire import TaskBody
-from embedwell.interfaces.status import CacheCounters, CacheStatus, MemoryInfo, ResidentInfo
+from embedwell.interfaces.status import (
+    CacheCounters,
+    CacheStatus,
+    Deleted,
+    MemoryInfo,
+    ResidentInfo,
+)
 
 TAG = "owner/model"
 
@@ -262,6 +268,27 @@ def test_rm(server: FakeServer, capsys: pytest.CaptureFixture[str], state: str, 
     assert capsys.readouterr().out == f"deleted {TAG}@abc from upload{end}\n"
 
 
+@pytest.mark.parametrize(
+    ("tag", "revisions", "what"),
+    [
+        (TAG, ["abc", "d"], f"{TAG} (2 revisions)"),
+        (f"upload:{TAG}", ["abc"], f"{TAG} (1 revision)"),
+        (f"{TAG}@abc", ["abc"], f"{TAG}@abc"),
+    ],
+)
+def test_rm_says_how_many_revisions(
+    server: FakeServer,
+    capsys: pytest.CaptureFixture[str],
+    tag: str,
+    revisions: list[str],
+    what: str,
+) -> None:
+    gone = Deleted(model=TAG, revision="abc", revisions=revisions, source="upload", state="deleted")
+    server.replies = {f"DELETE /models/{tag}": [Reply(200, gone)]}
+    assert rm.run(arguments("rm", tag, "--url", server.url)) == 0
+    assert capsys.readouterr().out == f"deleted {what} from upload\n"
+
+
 def test_rm_of_what_cannot_be_deleted(server: FakeServer) -> None:
     server.replies = {
         f"DELETE /models/{TAG}": [refusal(409, "Models of this source are read-only")]
@@ -269,6 +296,7 @@ def test_rm_of_what_cannot_be_deleted(server: FakeServer) -> None:
     done = command("rm", TAG, EMBEDWELL_URL=server.url)
     assert done.returncode == 70
     assert done.stderr == "embedwell rm failed:\n  Models of this source are read-only\n"
+    assert "NAME@REVISION: only that one" in " ".join(command("rm", "--help").stdout.split())
     with pytest.raises(EmbedwellError, match="Not a model name"):
         rm.run(arguments("rm", "../x", "--url", server.url))
 
@@ -331,6 +359,12 @@ def ask_ps(url: str) -> None:
     ("reply", "reason"),
     [
         (refusal(401, "A key is needed"), r"^A key is needed \(EMBEDWELL_API_KEY is sent as the key\)$"),
+        (
+            refusal(403, 'The key "a" lacks the scope "manage"'),
+            r"the scope \"manage\" \(EMBEDWELL_API_KEY is sent as the key; one that may: "
+            r"python -m embedwell_plugin_auth new NAME --scopes embed manage\)$",
+        ),
+        (refusal(403, "Host x"), r"^Host x \(EMBEDWELL_API_KEY is sent as the key\)$"),
         (refusal(503, "Not\nready\x1b[2J"), r"^Not ready \[2J$"),
         (Reply(502, raw=b"<html>"), r"answered 502 \(Bad Gateway\): check --url$"),
         (Reply(301, raw=b""), r"answered 301 \(Moved Permanently\): check --url$"),

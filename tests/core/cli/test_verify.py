@@ -1,6 +1,7 @@
 """`embedwell verify` as an operator uses it, on small models that a training left behind."""
 
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -118,7 +119,7 @@ def test_a_table_and_progress_for_people(verify: Command) -> None:
     done = verify("near", "--dtype", "float32", "--count", "30")
     assert done.code == 0
     lines = done.out.splitlines()
-    assert lines[0].startswith("training:near@")
+    assert re.fullmatch(r"training:near@[0-9a-f]{64}", lines[0]), "a tag that can be asked for"
     assert lines[1].startswith("computes in float32 on cpu, packed: packed and single texts agree")
     assert lines[2].split() == ["CHECK", "WHAT", "WORST", "MEAN", "TOLERANCE", "VERDICT"]
     assert [line.split()[0] for line in lines[3:7]] == [
@@ -126,7 +127,7 @@ def test_a_table_and_progress_for_people(verify: Command) -> None:
     ]  # fmt: skip
     assert lines[4].endswith("skipped")
     assert "precision: it computes in float32" in lines
-    assert lines[-1].startswith("holds  30 texts, ")
+    assert lines[-1].startswith("holds, 1 of 4 skipped  30 texts, ")
     assert done.errors.splitlines() == [
         "loading the model",
         "float32: each text alone",
@@ -143,6 +144,7 @@ def test_without_sentence_transformers_its_check_is_skipped(
     done = verify("near", "--dtype", "float32", "--count", "3")
     assert done.code == 0
     assert "sentence-transformers: it is not installed here: pip install" in done.out
+    assert "holds, 2 of 4 skipped  3 texts, " in done.out
 
 
 def test_a_snapshot_that_sentence_transformers_cannot_run_is_said(tmp_path: Path) -> None:

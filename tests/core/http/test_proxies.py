@@ -125,13 +125,13 @@ async def test_the_prefix_may_be_stripped_or_not(prefix: str) -> None:
     answer = await ask(app, "POST", f"{prefix}/v1/embeddings", body=b"{}",
                        headers={"content-type": "application/json"})  # fmt: skip
     assert answer.status == 400  # as below /v1
-    assert (await get(app, f"{prefix}/nothing")).detail == "Route not found: /nothing"
+    assert (await get(app, f"{prefix}/nothing")).detail.startswith("Route not found: /nothing; ")
 
 
 async def test_only_the_whole_prefix_is_taken_away() -> None:
     app = app_of(route(ok, path="/apix"), server=Server(root_path="/api"))
     assert (await get(app, "/apix")).status == 200
-    assert (await get(app, "/api")).detail == "Route not found: /"
+    assert (await get(app, "/api")).detail.startswith("Route not found: /; ")
 
 
 async def test_locations_are_below_the_prefix() -> None:

@@ -71,8 +71,14 @@ async def test_a_slash_in_a_tag_may_be_escaped(app: App) -> None:
 async def test_other_paths_are_not_found(app: App, path: str) -> None:
     answer = await get(app, path)
     assert (answer.status, answer.code) == (404, "NOT_FOUND")
-    assert answer.detail.startswith("Route not found")
+    assert answer.detail.startswith("Route not found: ")
     assert answer.json["error"]["code"] == "route_not_found"
+
+
+async def test_who_asks_for_no_route_is_told_where_they_are(app: App) -> None:
+    for path in ("/", "/jobs"):
+        told = f"Route not found: {path}; GET /docs lists those there are"
+        assert (await get(app, path)).detail == told
 
 
 @pytest.mark.parametrize(

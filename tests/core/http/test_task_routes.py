@@ -117,7 +117,7 @@ async def test_days_of_a_tag_however_it_is_written(core: Core, app: App, tag: st
 async def test_a_tag_never_seen(app: App) -> None:
     answer = await get(app, "/embeddings/counter/owner/other@main")
     assert (answer.status, answer.code) == (404, "NOT_FOUND")
-    assert answer.detail == "Model not found: owner/other"
+    assert answer.detail == "Model not found: owner/other; GET /models lists those at hand"
     assert answer.json["error"]["code"] == "model_not_found"
     assert (await get(app, "/embeddings/counter/a%20b")).status == 422
     assert (await get(app, "/embeddings/counter")).status == 404

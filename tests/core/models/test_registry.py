@@ -108,7 +108,9 @@ class TestTheChain:
         assert len(bench.hub.asked) == 1
 
     async def test_nobody_has_it(self, bench: Bench) -> None:
-        with pytest.raises(ModelNotFound, match=r"^Model not found: owner/name@v1$"):
+        with pytest.raises(
+            ModelNotFound, match=r"^Model not found: owner/name@v1; GET /models lists"
+        ):
             await bench.open(ModelRef("owner/name", "v1"))
         bench.hub.answer = snapshot("hub")
         assert (

@@ -83,11 +83,16 @@ async def test_names_that_are_listed_are_told(tmp_path: Path) -> None:
     assert told == [NAME]
 
 
+async def deleted(bench: Bench, ref: ModelRef) -> tuple[str, list[str]]:
+    key, revisions = await bench.registry.delete(ref)
+    return str(key), [*revisions]
+
+
 async def test_deleting_lets_the_next_source_serve(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.upload.rows.append(snapshot("upload", revision="r0"))
     assert await bench.serves() == f"upload:{NAME}@r1"
-    assert str(await bench.registry.delete(ModelRef(NAME, "r1"))) == f"upload:{NAME}@r1"
+    assert await deleted(bench, ModelRef(NAME, "r1")) == (f"upload:{NAME}@r1", ["r1"])
     assert await bench.serves() == f"upload:{NAME}@r0"
     await bench.registry.delete(ModelRef(NAME))
     assert await bench.serves() == f"hub:{NAME}@r1"
@@ -96,6 +101,13 @@ async def test_deleting_lets_the_next_source_serve(tmp_path: Path) -> None:
         await bench.serves()
     with pytest.raises(ModelNotFound):
         await bench.registry.delete(ModelRef(NAME))
+
+
+async def test_a_name_is_deleted_with_all_its_revisions(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.upload.rows.append(snapshot("upload", revision="r0"))
+    assert await deleted(bench, ModelRef(NAME)) == (f"upload:{NAME}@r1", ["r1", "r0"])
+    assert await bench.serves() == f"hub:{NAME}@r1"
 
 
 async def test_an_alias_is_not_deleted(tmp_path: Path) -> None:
@@ -157,7 +169,7 @@ async def test_an_upload_during_a_download_is_served_from_then_on(tmp_path: Path
 
 async def test_a_branch_is_deleted_as_the_commit_that_it_names(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    assert str(await bench.registry.delete(ModelRef(NAME, "main"))) == f"upload:{NAME}@r1"
+    assert await deleted(bench, ModelRef(NAME, "main")) == (f"upload:{NAME}@r1", ["r1"])
     assert bench.upload.rows == []
     bench.hub.rows, bench.hub.offer = [], Fetch(ModelKey("hub", NAME, "r1"), _never)
     with pytest.raises(ModelNotFound):

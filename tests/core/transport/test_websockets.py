@@ -59,8 +59,8 @@ async def test_a_mount_may_accept() -> None:
 @pytest.mark.parametrize(
     ("sent", "status", "code", "detail"),
     [
-        (handshake("/nothing"), 404, "NOT_FOUND", "Route not found: /nothing"),
-        (handshake("/embeddings"), 404, "NOT_FOUND", "Route not found: /embeddings"),
+        (handshake("/nothing"), 404, "NOT_FOUND", "Route not found: /nothing; GET /docs lists those there are"),
+        (handshake("/embeddings"), 404, "NOT_FOUND", "Route not found: /embeddings; GET /docs lists those there are"),
         (handshake("/open", Sec_WebSocket_Key=""), 400, "BAD_REQUEST",
          "The WebSocket handshake is not valid"),
         (handshake("/open", Sec_WebSocket_Version="8"), 400, "BAD_REQUEST",

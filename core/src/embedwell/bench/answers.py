@@ -69,7 +69,9 @@ def tokens(body: bytes) -> int:
 
 
 def reason(body: bytes) -> str:
-    """What a refusal says: its message, else its first characters."""
+    """What a refusal says: its message, else its first characters; "" of a page for people."""
+    if body.lstrip().startswith(b"<"):
+        return ""
     try:
         told = msgspec.json.decode(body)
     except msgspec.DecodeError:

@@ -9,6 +9,7 @@ from typing import Protocol, cast
 
 from embedwell.bench.framing import Answer, Garbled
 from embedwell.bench.target import Target
+from embedwell.bench.tls import advice
 
 ERRNO = re.compile(r"\[Errno (\d+)\]")
 FAILED = 0.1  # seconds until a connection that failed is tried again
@@ -121,6 +122,8 @@ async def connect(to: Target, asker: Asker, slot: int, patience: float) -> Conne
 
 
 def _reason(error: Exception) -> str:
+    if told := advice(error):
+        return told
     number = ERRNO.search(str(error))  # asyncio's own text has addresses, and one number for each
     if number:
         return os.strerror(int(number[1]))

@@ -12,6 +12,7 @@ from embedwell.bench.load import busy
 from embedwell.bench.supply import Form
 from embedwell.bench.target import Target, message
 
+KEY_HINT = "give a key with --api-key, or in EMBEDWELL_API_KEY"
 TEXT = "A text to see whether this server answers."  # none of those that are measured
 
 
@@ -52,7 +53,7 @@ async def first_model(to: Target, key: str, patience: float) -> str:
     answer = await _ask(to, message(to, "GET", "/models", key), patience)
     hint = "name one with --model, or check the URL"
     if answer.status != 200:
-        raise Unmeasurable(f"{to.url}/models: {_refusal(answer)}; {hint}")
+        raise Unmeasurable(f"{to.url}/models: {_refusal(answer, hint)}")
     try:
         listing = msgspec.json.decode(answer.body, type=Listing)
     except (msgspec.DecodeError, RecursionError):
@@ -84,6 +85,9 @@ async def _ask(to: Target, request: bytes, patience: float) -> Answer:
     return once.answer
 
 
-def _refusal(answer: Answer) -> str:
+def _refusal(answer: Answer, hint: str = "") -> str:
     said = reason(answer.body)
-    return f"status {answer.status}: {said}" if said else f"status {answer.status}"
+    told = f"status {answer.status}: {said}" if said else f"status {answer.status}"
+    if answer.status in (401, 403):
+        hint = KEY_HINT
+    return f"{told}; {hint}" if hint else told

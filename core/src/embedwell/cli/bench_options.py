@@ -87,6 +87,7 @@ def _add_load(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add(
         "--concurrency",
+        "--connections",
         type=_levels,
         default=(1, 4, 16, 32),
         metavar="N,N,...",

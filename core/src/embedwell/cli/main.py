@@ -20,7 +20,7 @@ examples:
   embedwell serve --port 8123 --data-dir /var/lib/embedwell
   embedwell models                                 what would be served
   embedwell check-config --config config.toml      every fault at once
-  embedwell pull sentence-transformers/all-MiniLM-L6-v2    have a running server download it
+  embedwell pull BAAI/bge-small-en-v1.5            have a running server download it
   embedwell pull github:owner/repo@v1 --subfolder models/small --name owner/small
   embedwell ps --url http://gpu1:8000              what a server has loaded
   embedwell bench http://localhost:8000/v1         how fast a server is, of any make
@@ -69,7 +69,9 @@ def _add_remote(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     pull.add_argument("--subfolder", help="of a GitHub repository: where the model is")
     pull.add_argument("--name", help="of a GitHub model: what it is to be called")
     remove = _command(commands, "rm", "have a running server delete a model")
-    remove.add_argument("tag", help="[source:]name[@revision]")
+    remove.add_argument(
+        "tag", help="[source:]NAME: all its revisions; NAME@REVISION: only that one"
+    )
     loaded = _command(commands, "ps", "list the models that a running server has loaded")
     for command in (pull, remove, loaded):
         command.add_argument("--url", help="of the server (default: EMBEDWELL_URL, else here)")

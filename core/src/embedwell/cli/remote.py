@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
+from embedwell.bench.tls import advice
 from embedwell.cli.setup import config_path
 from embedwell.config.load import survey
 from embedwell.errors import ConfigurationError, EmbedwellError
 
 SECONDS = 30.0  # for one answer
 LONGEST = 10_000_000  # bytes of an answer
+MANAGING = "python -m embedwell_plugin_auth new NAME --scopes embed manage"
 KEY = re.compile(r"[\x21-\x7e]+")
 S = TypeVar("S", bound=Struct)
 
@@ -70,12 +72,7 @@ class Server:
                 f"{self.url} did not answer within {SECONDS:.0f} s", passing=True
             ) from None
         except (OSError, http.client.HTTPException, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise RemoteError(
-                f"{self.url} cannot be reached: {reason}; is the server running there? "
-                "(--url or EMBEDWELL_URL names another)",
-                passing=True,
-            ) from None
+            raise _unreachable(self.url, error) from None
         finally:
             connection.close()
 
@@ -120,14 +117,30 @@ def _no_url(url: str) -> RemoteError:
     return RemoteError(f"{url[:200]}: not a server's URL: say http://HOST:PORT")
 
 
+def _unreachable(url: str, error: Exception) -> RemoteError:
+    if told := advice(error):
+        return RemoteError(f"{url} cannot be reached: {told}")
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return RemoteError(
+        f"{url} cannot be reached: {reason}; is the server running there? "
+        "(--url or EMBEDWELL_URL names another)",
+        passing=True,
+    )
+
+
 def _refusal(url: str, status: int, content: bytes) -> RemoteError:
     passing = status in (408, 429, 503)
     detail = _detail(content)
     if detail is None:
         name = HTTPStatus(status).phrase if status in list(HTTPStatus) else "no status there is"
         return RemoteError(f"{url} answered {status} ({name}): check --url", passing=passing)
-    hint = " (EMBEDWELL_API_KEY is sent as the key)" if status in (401, 403) else ""
-    return RemoteError(f"{detail}{hint}", passing=passing)
+    return RemoteError(f"{detail}{_hint(status, detail)}", passing=passing)
+
+
+def _hint(status: int, detail: str) -> str:
+    if status == 403 and "scope" in detail:
+        return f" (EMBEDWELL_API_KEY is sent as the key; one that may: {MANAGING})"
+    return " (EMBEDWELL_API_KEY is sent as the key)" if status in (401, 403) else ""
 
 
 def _detail(content: bytes) -> str | None:

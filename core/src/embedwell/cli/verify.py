@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         found = _verified(arguments, texts, progress)
     except ModelNotFound as error:
-        raise NotFound(f"{error.message}; `embedwell models` lists those at hand") from None
+        raise NotFound(error.message.replace("GET /models ", "`embedwell models` ")) from None
     except InvalidModel as error:
         raise InvalidModel(f"{arguments.tag}: {error.message}") from None
     finally:
@@ -61,7 +61,7 @@ def _verified(
 
 def _show(found: "Verification", texts: Sequence[str], stream: TextIO) -> None:
     way = "packed" if found.packed else "padded or one by one"
-    print(f"{found.source}:{found.model}@{found.revision[:12]}", file=stream)
+    print(f"{found.source}:{found.model}@{found.revision}", file=stream)
     print(f"computes in {found.dtype} on {found.device}, {way}: {found.why}", file=stream)
     print(table(HEADS, [*map(_row, found.checks)]), file=stream)
     print("WORST, MEAN and TOLERANCE are distances of vectors: 1 - cosine", file=stream)
@@ -70,9 +70,14 @@ def _show(found: "Verification", texts: Sequence[str], stream: TextIO) -> None:
             print(f"{check.name}: {check.note}", file=stream)
         if check.verdict == "differs":
             print(f"{check.name} is worst for {texts[check.text or 0][:60]!r}", file=stream)
-    verdict = paint("holds", "green", stream) if found.holds else paint("differs", "red", stream)
     amount = f"{found.texts} texts, {found.tokens:,} tokens, {found.seconds:.1f} s"
-    print(f"{verdict}  {amount}", file=stream)
+    print(f"{_verdict(found, stream)}  {amount}", file=stream)
+
+
+def _verdict(found: "Verification", stream: TextIO) -> str:
+    said = paint("holds", "green", stream) if found.holds else paint("differs", "red", stream)
+    skipped = sum(check.verdict == "skipped" for check in found.checks)
+    return f"{said}, {skipped} of {len(found.checks)} skipped" if skipped else said
 
 
 def _row(check: "Check") -> tuple[str, ...]:

@@ -3,10 +3,19 @@
 import asyncio
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from embedwell.errors import BodyTimeout, PayloadTooLarge, UnsupportedMediaType
 from embedwell.http.asgi import Scope, values
 from embedwell.http.client import Client
 from embedwell.http.envelope import shown
+
+
+class Limit(Struct, frozen=True):
+    """Bytes that a body may have; `setting` is what raises it, where one is known."""
+
+    size: int
+    setting: str = ""
 
 
 def check_type(scope: Scope) -> None:
@@ -31,7 +40,7 @@ def check_encoding(scope: Scope) -> None:
 
 
 async def read(
-    client: Client, limit: int, seconds: float, cover: Callable[[int], None] = lambda size: None
+    client: Client, limit: Limit, seconds: float, cover: Callable[[int], None] = lambda size: None
 ) -> bytes:
     """The whole body; within `seconds`. `cover` hears how many bytes are held so far.
 
@@ -42,7 +51,7 @@ async def read(
         async with asyncio.timeout(seconds):
             while (chunk := await client.chunk()) is not None:
                 body += chunk
-                if len(body) > limit:
+                if len(body) > limit.size:
                     raise too_large(limit)
                 cover(len(body))
     except TimeoutError:
@@ -51,9 +60,9 @@ async def read(
 
 
 class Stream:
-    """The body as bytes that arrive; `timeout` seconds for each piece, `limit` bytes in all."""
+    """The body as bytes that arrive; `timeout` seconds for each piece, `limit` for all of it."""
 
-    def __init__(self, client: Client, limit: int, timeout: float) -> None:
+    def __init__(self, client: Client, limit: Limit, timeout: float) -> None:
         self._client, self._limit, self._timeout = client, limit, timeout
         self._seen = 0
 
@@ -69,11 +78,12 @@ class Stream:
         if chunk is None:
             raise StopAsyncIteration
         self._seen += len(chunk)
-        if self._seen > self._limit:
+        if self._seen > self._limit.size:
             raise too_large(self._limit)
         return chunk
 
 
-def too_large(limit: int) -> PayloadTooLarge:
+def too_large(limit: Limit) -> PayloadTooLarge:
     """The answer to a body of more bytes than its Route takes."""
-    return PayloadTooLarge(f"The body is larger than {limit:,} bytes")
+    named = f" ({limit.setting})" if limit.setting else ""
+    return PayloadTooLarge(f"The body is larger than {limit.size:,} bytes{named}")

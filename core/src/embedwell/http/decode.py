@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from embedwell.errors import BadRequest, EmbedwellError, Invalid
+from embedwell.http.choices import takes
 from embedwell.http.envelope import shown
 
 MISSING = re.compile(
@@ -16,6 +17,7 @@ MISSING = re.compile(
 )
 AT = re.compile(r"(?P<what>.*) - at `\$\.?(?P<at>.*)`", re.DOTALL)
 TRUNCATED = "The body ends before its JSON does, or has half a surrogate pair"
+UNKNOWN = "Object contains unknown field"
 LARGE = 256 * 1024  # bytes
 DEEP = "The body's JSON is nested too deeply"
 
@@ -33,7 +35,7 @@ def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
     except EmbedwellError:
         raise
     except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
+        raise _invalid(str(error), decoder.type) from None
     except UnicodeDecodeError:
         raise BadRequest("The body is not valid UTF-8") from None
     except msgspec.DecodeError as error:
@@ -65,16 +67,18 @@ def _malformed(message: str) -> str:
     return TRUNCATED if message == "Input data was truncated" else shown(message)
 
 
-def _invalid(message: str) -> Invalid:
+def _invalid(message: str, body: Any) -> Invalid:
     missing = MISSING.fullmatch(message)
     if missing:
         field = ".".join(filter(None, (missing["at"], missing["field"])))
         return Invalid(f"Field required: {shown(field)}", param=shown(field))
     found = AT.fullmatch(message)
     if found is None or not found["at"]:
-        return Invalid(f"The body is not what this route takes: {_plain(message)}")
+        more = takes(body, None) if message.startswith(UNKNOWN) else ""
+        return Invalid(f"The body is not what this route takes: {_plain(message)}{more}")
     field = shown(found["at"])
-    return Invalid(f"Invalid value for {field}: {_plain(found['what'])}", param=_root(field))
+    what = f"{_plain(found['what'])}{takes(body, field)}"
+    return Invalid(f"Invalid value for {field}: {what}", param=_root(field))
 
 
 def _plain(message: str) -> str:

@@ -144,4 +144,4 @@ def _refuse(method: str, given: Sequence[str], allowed: set[str]) -> Match:
         raise MethodNotAllowed(f"Method not allowed: {shown(method, 20)} {path}", allow)
     if any("/" in part for part in given):
         raise BadRequest("The path has an encoded slash outside of a model's tag")
-    raise NotFound(f"Route not found: {path}")
+    raise NotFound(f"Route not found: {path}; GET /docs lists those there are")

@@ -75,7 +75,8 @@ class EmbeddingRequest(Struct, frozen=True, kw_only=True):
             return (tuple(cast("list[int]", self.input)),)
         if len(self.input) > most:
             raise Invalid(
-                f"Invalid value for input: {len(self.input):,} items, at most {most:,} are allowed",
+                f"Invalid value for input: {len(self.input):,} items, at most {most:,} are "
+                "allowed (batching.max_inputs)",
                 param="input",
             )
         if isinstance(self.input[0], str):

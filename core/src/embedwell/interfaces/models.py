@@ -197,7 +197,7 @@ class Source:
 
     async def delete(self, ref: ModelRef) -> None:
         """Forget a model; by default a source cannot be changed (ReadOnly)."""
-        raise ReadOnly(f"Models of this source are read-only: {ref}")
+        raise ReadOnly(f"Models of this source are read-only: {ref}; remove it where it comes from")
 
     def routes(self) -> "Sequence[Route | Mount]":
         """Routes of the source's own."""

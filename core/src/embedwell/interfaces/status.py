@@ -140,10 +140,14 @@ class Cleared(Struct, frozen=True):
 
 
 class Deleted(Struct, frozen=True, kw_only=True):
-    """A model that is no longer served; `draining` while requests still hold it."""
+    """A model that is no longer served; `draining` while requests still hold it.
+
+    `revision` served the tag; `revisions` are all that are gone.
+    """
 
     model: str
     revision: str
+    revisions: Sequence[str] = ()
     source: str
     state: Literal["deleted", "draining"]
     deleted: bool = True

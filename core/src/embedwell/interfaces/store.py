@@ -11,12 +11,16 @@ from embedwell.interfaces.models import ModelRef, Snapshot
 
 
 class Published(Struct, frozen=True, kw_only=True):
-    """A revision that a name now points to; `replaced` is the one it pointed to before."""
+    """A revision that a name now points to; `replaced` is the one it pointed to before.
+
+    `warning` says what its owner may not expect of its vectors.
+    """
 
     snapshot: Snapshot
     bytes: int
     files: int
     replaced: str | None = None
+    warning: str | None = None
 
 
 class Staging(Protocol):

@@ -30,8 +30,8 @@ class Answers:
         self._clock = clock
         self._found = found
         self._kept: dict[ModelRef, _Kept] = {}
-        self._asking: dict[ModelRef, asyncio.Task[Answer]] = {}
-        self._alive: set[asyncio.Task[Answer]] = set()
+        self._asking: dict[ModelRef, asyncio.Task[Answer | None]] = {}
+        self._alive: set[asyncio.Task[Answer | None]] = set()
 
     def fresh(self, ref: ModelRef) -> Snapshot | None:
         """The last answer, while it holds."""
@@ -50,8 +50,11 @@ class Answers:
         self._kept.clear()
         self._asking.clear()
 
-    async def ask(self, ref: ModelRef, chain: Sequence[tuple[str, Source]]) -> Answer:
-        """One asks, all who came meanwhile wait for it; whoever leaves takes nobody along."""
+    async def ask(self, ref: ModelRef, chain: Sequence[tuple[str, Source]]) -> Answer | None:
+        """One asks, all who came meanwhile wait for it; whoever leaves takes nobody along.
+
+        None where no source has it.
+        """
         task = self._asking.get(ref)
         if task is None:
             task = asyncio.get_running_loop().create_task(ask(chain, ref, self._settings))
@@ -71,13 +74,13 @@ class Answers:
         if asking:
             await asyncio.wait(asking)
 
-    def _answered(self, ref: ModelRef, task: "asyncio.Task[Answer]") -> None:
+    def _answered(self, ref: ModelRef, task: "asyncio.Task[Answer | None]") -> None:
         self._alive.discard(task)
         current = self._asking.get(ref) is task
         if current:
             del self._asking[ref]
         if task.cancelled() or task.exception() is not None:
             return
-        _, found = task.result()
-        if current and isinstance(found, Snapshot):
-            self.keep(ref, found)
+        answer = task.result()
+        if current and answer is not None and isinstance(answer.found, Snapshot):
+            self.keep(ref, answer.found)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from embedwell.config.schema import Sources
-from embedwell.errors import EmbedwellError, ModelNotFound, SourceError
+from embedwell.errors import EmbedwellError, SourceError
 from embedwell.interfaces.models import Fetch, ModelRef, Snapshot, Source
 
 log = logging.getLogger("embedwell.models")
@@ -25,11 +25,14 @@ class Answer(NamedTuple):
     found: Snapshot | Fetch
 
 
-async def ask(chain: Sequence[tuple[str, Source]], ref: ModelRef, settings: Sources) -> Answer:
+async def ask(
+    chain: Sequence[tuple[str, Source]], ref: ModelRef, settings: Sources
+) -> Answer | None:
     """The first source that has it; a source that fails ends the search, unless told to skip.
 
     A skipped failure is raised after all where no other source has the model: whether it exists
-    is then unknown. Raises ModelNotFound, SourceError, or a source's own EmbedwellError.
+    is then unknown. None where nobody has it. Raises SourceError, or a source's own
+    EmbedwellError.
     """
     failure: EmbedwellError | None = None
     for name, source in chain:
@@ -43,7 +46,9 @@ async def ask(chain: Sequence[tuple[str, Source]], ref: ModelRef, settings: Sour
             continue
         if found is not None:
             return Answer(name, found)
-    raise failure or ModelNotFound(str(ref))
+    if failure is not None:
+        raise failure
+    return None
 
 
 async def listing(name: str, source: Source, seconds: float) -> Sequence[Snapshot]:

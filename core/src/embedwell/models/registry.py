@@ -13,15 +13,23 @@ from embedwell.interfaces.models import ModelKey, ModelRef, Snapshot, Source
 from embedwell.interfaces.services import Listed
 from embedwell.interfaces.tasks import Tasks
 from embedwell.models.answers import Answers
-from embedwell.models.asking import listing
+from embedwell.models.asking import Answer, listing
 from embedwell.models.fetching import Fetching
 from embedwell.models.holds import Gone
+from embedwell.models.near import Known, Near
 
 log = logging.getLogger("embedwell.models")
 
 ATTEMPTS = 3  # to hold a snapshot that is deleted just when it was found
 
 Hold = Callable[[Snapshot], AbstractContextManager[None]]
+
+
+class Deletion(NamedTuple):
+    """The key that is served no more, and every revision that was deleted, that one first."""
+
+    key: ModelKey
+    revisions: Sequence[str]
 
 
 class _Row(NamedTuple):
@@ -57,6 +65,7 @@ class SourceRegistry:
         self._hold = hold
         self._on_listed = listed
         self._answers = Answers(settings, clock, found)
+        self._near = Near(self._known, clock)
         self._fetching = Fetching(tasks, settings.load_timeout)
 
     def canonical(self, ref: ModelRef) -> ModelRef:
@@ -76,7 +85,7 @@ class SourceRegistry:
         """Asks the sources, and fetches nothing; raises ModelNotFound, SourceError."""
         ref = self.canonical(ref)
         if self._answers.fresh(ref) is None and not self._fetching.under_way(ref):
-            await self._answers.ask(ref, self._chain(ref))
+            await self._ask(ref)
 
     async def models(self) -> Sequence[Listed]:
         rows: dict[str, list[_Row]] = {}
@@ -99,14 +108,11 @@ class SourceRegistry:
             return _listed(fitting, alias)
         kept = self._answers.fresh(ref)  # by a branch, say, which no listing knows
         if kept is None:
-            raise ModelNotFound(str(asked))
+            raise await self._near.missing(asked)
         return Listed(kept, alias=alias, revisions=(kept.key.revision,))
 
-    async def delete(self, ref: ModelRef) -> ModelKey:
-        """Delete in the source that serves the tag; raises ModelNotFound, ReadOnly.
-
-        Returns the key that is served no more.
-        """
+    async def delete(self, ref: ModelRef) -> Deletion:
+        """Delete in the source that serves the tag; raises ModelNotFound, ReadOnly."""
         listed = await self._to_delete(ref)
         if listed.alias is not None:
             raise ReadOnly(f"{ref} is an alias of the server's configuration; delete its target")
@@ -116,7 +122,7 @@ class SourceRegistry:
             raise ReadOnly(f"No source of this server answers for {key}")
         await source.delete(ModelRef(key.name, ref.revision and key.revision, key.source))
         self.invalidate()
-        return key
+        return Deletion(key, (key.revision,) if ref.revision else listed.revisions)
 
     async def _to_delete(self, ref: ModelRef) -> Listed:
         """By a branch, too, which no listing knows."""
@@ -125,7 +131,7 @@ class SourceRegistry:
         except ModelNotFound:
             if ref.revision is None:
                 raise
-            _, found = await self._answers.ask(ref, self._chain(ref))
+            _, found = await self._ask(ref)
             if not isinstance(found, Snapshot):
                 raise
             return Listed(found)
@@ -133,6 +139,7 @@ class SourceRegistry:
     def invalidate(self) -> None:
         """Forget every answer: a source's models changed."""
         self._answers.forget()
+        self._near.forget()
         self._fetching.forget()
 
     async def aclose(self) -> None:
@@ -153,13 +160,13 @@ class SourceRegistry:
                 self.invalidate()
             else:
                 return snapshot
-        raise ModelNotFound(str(ref))
+        raise await self._near.missing(ref)
 
     async def _snapshot(self, ref: ModelRef) -> Snapshot:
         if (kept := self._answers.fresh(ref)) is not None:
             return kept
         if not self._fetching.under_way(ref):
-            source, found = await self._answers.ask(ref, self._chain(ref))
+            source, found = await self._ask(ref)
             if isinstance(found, Snapshot):
                 return found
             self._fetching.start(ref, source, found)
@@ -167,6 +174,21 @@ class SourceRegistry:
         if current:
             self._answers.keep(ref, snapshot)
         return snapshot
+
+    async def _ask(self, ref: ModelRef) -> Answer:
+        answer = await self._answers.ask(ref, self._chain(ref))
+        if answer is None:
+            raise await self._near.missing(ref)
+        return answer
+
+    async def _known(self) -> Known:
+        known: dict[str, set[str]] = {}
+        async for source, snapshot in self._local(self._sources):
+            known.setdefault(snapshot.key.name, set()).add(source)
+        for alias, target in self._aliases.items():
+            if target.name in known:
+                known.setdefault(alias, set())
+        return known
 
     def _chain(self, ref: ModelRef) -> Sequence[tuple[str, Source]]:
         if ref.source is None:

@@ -1,11 +1,14 @@
 """The store: what is published under which name, and the one order of its changes."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from embedwell.config.schema import Store as Settings
 from embedwell.errors import Conflict, ModelNotFound
@@ -24,6 +27,13 @@ from embedwell.models.recovery import peek, recover
 from embedwell.models.removal import Removal
 from embedwell.models.staged import Check, StagedModel, Unpack
 from embedwell.models.uninterrupted import uninterrupted
+
+log = logging.getLogger("embedwell.models")
+
+BARE = (
+    "it has no modules.json: its pooling is a guess, and its vectors are not of unit length; "
+    "add modules.json and the folders that it names, or ask with 'normalize': true"
+)
 
 
 class ModelStore:
@@ -144,7 +154,11 @@ class ModelStore:
         new = Revision(revision, digest, contents.bytes, len(contents.files), self._wall())
         if digest not in self._used():
             await self.make_room(0)
-        return await uninterrupted(self._publish(key, staged, new))
+        published = await uninterrupted(self._publish(key, staged, new))
+        if "modules.json" in {file.path for file in contents.files}:
+            return published
+        log.warning("%s: %s", published.snapshot.key, BARE)
+        return replace(published, warning=BARE)
 
     async def _publish(self, key: Key, staged: Path, new: Revision) -> Published:
         async with self._lock:

@@ -22,6 +22,10 @@ QUESTIONS = 4  # children that ask at once; downloads are counted apart
 REMEDY = "give the server a token that may read it (HF_TOKEN, or token in [sources.huggingface])"
 
 
+class Unreachable(SourceError):
+    """Nothing is known of the model: the Hub gave no answer."""
+
+
 class Hub:
     """Every question and every download is a child process of its own, which can be killed."""
 
@@ -41,7 +45,7 @@ class Hub:
             async with limit, self._questions, child(request, self._environment()) as asked:
                 message = await asked.hear()
         except TimeoutError:
-            raise SourceError(
+            raise Unreachable(
                 f"The Hugging Face Hub did not answer within {seconds:g} s for {repo}"
             ) from None
         if isinstance(message, Listing):
@@ -90,13 +94,14 @@ class Hub:
 def _failure(repo: str, message: Message) -> SourceError:
     if isinstance(message, Absent):
         return SourceError(f"{repo} is not on the Hugging Face Hub any more")
+    if isinstance(message, Failed) and message.why == "unreachable":
+        return Unreachable(f"The Hugging Face Hub could not be reached for {repo}")
     why, status = (message.why, message.status) if isinstance(message, Failed) else ("bug", 0)
     texts = {
         "gated": f"{repo} is restricted on the Hugging Face Hub: accept its terms, and {REMEDY}",
         "unauthorized": f"The Hugging Face Hub refused access to {repo} ({status}): {REMEDY}",
         "disabled": f"{repo} has been disabled on the Hugging Face Hub",
         "refused": f"The Hugging Face Hub answered {status} for {repo}",
-        "unreachable": f"The Hugging Face Hub could not be reached for {repo}",
         "full": f"The disk is full: {repo} could not be downloaded",
         "corrupt": f"A file of {repo} arrived damaged and was removed: ask again",
     }

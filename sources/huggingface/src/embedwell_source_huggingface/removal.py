@@ -56,7 +56,9 @@ class Removal:
             raise ModelNotFound(str(ref))
         ours = [snapshot for snapshot in found if self._cache.owns(snapshot)]
         if not ours:
-            raise ReadOnly(f"{ref} lies in a cache that this server only reads")
+            raise ReadOnly(
+                f"{ref} lies in a cache that this server only reads: remove it with huggingface_hub"
+            )
         await self.remove(ours)
 
     async def remove(self, snapshots: Sequence[Snapshot]) -> None:

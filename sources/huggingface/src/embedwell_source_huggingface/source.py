@@ -18,17 +18,19 @@ from embedwell import (
     Route,
     Snapshot,
     Source,
+    SourceError,
     Task,
 )
 from embedwell_source_huggingface.actions import REVISION, possible, routes
 from embedwell_source_huggingface.cache import COMMIT, SOURCE, LocalCache
 from embedwell_source_huggingface.config import Config, access, offline, places
 from embedwell_source_huggingface.downloads import Downloads
-from embedwell_source_huggingface.hub import Hub
+from embedwell_source_huggingface.hub import Hub, Unreachable
 from embedwell_source_huggingface.removal import Removal
 from embedwell_source_huggingface.usage import Usage
 
 REMEMBERED = 10_000
+OFFLINE = ": on a machine without network set offline = true in [sources.huggingface]"
 
 
 class Resolved(NamedTuple):
@@ -65,7 +67,10 @@ class HubSource(Source):
         self._swept = False
 
     async def resolve(self, ref: ModelRef) -> Snapshot | Fetch | None:
-        """None for a name without an owner, one that the Hub does not have or may not give."""
+        """None for a name without an owner, one that the Hub does not have or may not give.
+
+        Raises SourceError where the Hub cannot be asked, or refuses.
+        """
         revision = ref.revision or "main"
         if not possible(ref.name) or not REVISION.fullmatch(revision):
             return None
@@ -76,7 +81,10 @@ class HubSource(Source):
             return self._remembered(revision, found)
         if not self._may_download(ref.name):
             return None
-        offer = await self._ask(ref.name, revision)
+        try:
+            offer = await self._ask(ref.name, revision)
+        except Unreachable as error:
+            raise SourceError(f"No local model is named {ref}. {error.message}{OFFLINE}") from None
         return self._remembered(revision, offer) if isinstance(offer, Snapshot) else offer
 
     async def models(self) -> Sequence[Snapshot]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from embedwell import BaseServices, BlockingSource, EmbedwellError, ModelRef, Snapshot
+from embedwell import BaseServices, BlockingSource, EmbedwellError, ModelRef, ReadOnly, Snapshot
 from embedwell_source_package.package import find
 
 log = logging.getLogger("embedwell.source.package")
@@ -49,6 +49,12 @@ class PackageSource(BlockingSource):
             except EmbedwellError as error:
                 log.warning("%s", error.message)
         return found
+
+    async def delete(self, ref: ModelRef) -> None:
+        """Raises ReadOnly."""
+        raise ReadOnly(
+            f"Models of this source are read-only: {ref}; take it out of [sources.package]"
+        )
 
     def _snapshot(self, tag: str) -> Snapshot:
         with self._lock:

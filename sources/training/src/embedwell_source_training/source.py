@@ -21,6 +21,7 @@ from embedwell import (
     ModelNotFound,
     ModelRef,
     Progress,
+    ReadOnly,
     Snapshot,
     Source,
 )
@@ -83,6 +84,13 @@ class TrainingSource(Source):
         listed += await self._patiently(unread)
         await self._notice({tag for tag, _ in rows})
         return listed
+
+    async def delete(self, ref: ModelRef) -> None:
+        """Raises ReadOnly."""
+        raise ReadOnly(
+            f"Models of this source are read-only: {ref}; remove its run's folder "
+            "(directory in [sources.training])"
+        )
 
     def _look(self, tag: str, revision: str | None) -> Look:
         if revision is None or not _DIGEST.fullmatch(revision):

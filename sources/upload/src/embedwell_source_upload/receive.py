@@ -43,7 +43,10 @@ class UploadForm(Struct, frozen=True):
 
 
 class Uploaded(Struct, frozen=True):
-    """A published upload; `replaced` is the revision that the name had before."""
+    """A published upload; `replaced` is the revision that the name had before.
+
+    `warning` says what may not be expected of its vectors.
+    """
 
     model: str
     revision: str
@@ -51,6 +54,7 @@ class Uploaded(Struct, frozen=True):
     bytes: int
     files: int
     replaced: str | None
+    warning: str | UnsetType = UNSET
 
 
 class Receiver:
@@ -140,6 +144,7 @@ def _reply(published: Published) -> Reply:
             bytes=published.bytes,
             files=published.files,
             replaced=published.replaced,
+            warning=published.warning or UNSET,
         ),
         model=key.name,
     )

@@ -2,7 +2,7 @@
 
 from embedwell.errors import Overloaded
 from embedwell.http.asgi import App, Receive, Scope, Send, has_body, is_crowded, values
-from embedwell.http.body import too_large
+from embedwell.http.body import Limit, too_large
 from embedwell.http.context import exchange, matched
 from embedwell.http.refusals import crowd
 from embedwell.interfaces.routes import Route
@@ -52,7 +52,7 @@ class Admission:
             return 0
         limit = body_limit(route, self._max_body)
         declared = values(scope, b"content-length")
-        if declared and int(declared[0]) > limit:
+        if declared and int(declared[0]) > limit.size:
             raise too_large(limit)
         if route.stream:
             return STREAM_BYTES
@@ -84,6 +84,8 @@ def _too_many() -> Overloaded:
     return Overloaded("The server has too many requests at once; try again", retry_after=1)
 
 
-def body_limit(route: Route, max_body: int) -> int:
-    """Bytes that the route's body may have; `max_body` is the server's own limit."""
-    return max_body if route.max_body is None else route.max_body
+def body_limit(route: Route, max_body: int) -> Limit:
+    """Of the route's body; `max_body` is the server's own, in bytes."""
+    if route.max_body is None:
+        return Limit(max_body, "server.max_body_mb")
+    return Limit(route.max_body)

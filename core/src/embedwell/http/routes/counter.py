@@ -17,7 +17,7 @@ def routes(core: Core) -> Sequence[Route]:
             await core.registry.models()
             found = core.counters.days(name)
         if found is None:
-            raise ModelNotFound(name)
+            raise ModelNotFound(name, "; GET /models lists those at hand")
         return Reply(body=found, model=name)
 
     return [
