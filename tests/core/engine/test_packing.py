@@ -79,8 +79,10 @@ def test_rectangles_are_as_wide_as_products_like_it_and_the_model_allows() -> No
 
 @given(st.integers(0, 10_000))
 def test_a_tail_makes_whole_tiles(tokens: int) -> None:
-    assert 0 <= packing.tail(tokens) < packing.TILE
-    assert (tokens + packing.tail(tokens)) % packing.TILE == 0
+    whole = tokens + packing.tail(tokens)
+    assert whole % packing.TILE == 0
+    assert tokens <= whole < tokens + max(packing.TILE, tokens / 16 + 1)
+    assert packing.tail(whole) == 0
 
 
 @given(st.lists(st.integers(1, 50), min_size=1), st.integers(1, 200), st.booleans())
@@ -112,3 +114,8 @@ def test_parts_cost_at_most_the_limit(lengths: list[int], limit: int, packed: bo
 def test_a_batch_that_breaks_the_contract_is_refused(made: Batch, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         packing.check(made, 10, 5)
+
+
+def test_products_come_in_few_sizes() -> None:
+    sizes = {tokens + packing.tail(tokens) for tokens in range(1, 2049)}
+    assert len(sizes) == 64
