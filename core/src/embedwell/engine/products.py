@@ -5,31 +5,24 @@ again: a forward pass has hundreds of them. TorchScript takes tuples, none that 
 constants as defaults.
 """
 
-import logging
 from collections.abc import Callable
-from functools import cache
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-log = logging.getLogger(__name__)
+from embedwell.engine.scripts import translated
+
 # Rectangles `[n, 3]`: start, blocks, length; for each of their places the row of queries, keys and
 # values; for each head of each token its place; and runs `[n, 3]`: start, texts, length.
 Places: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 SAFE = 60.0  # scores whose exponentials, and sums of them, float32 and bfloat16 can both hold
 
 
-@cache
 def program() -> Callable[..., Tensor]:
-    """`attended`, translated; Python where torch does not (it no longer does for Python 3.14)."""
-    try:
-        translated: Callable[..., Tensor] = torch.jit.script(attended)
-    except Exception as error:
-        log.info("attention runs in Python (%s)", type(error).__name__)
-        return attended
-    return translated
+    """`attended`, without Python where torch translates it."""
+    return translated(attended)
 
 
 def attended(

@@ -43,7 +43,6 @@ class CpuBackend:
 
     def __init__(self, thread_count: int, dtype: str = "auto") -> None:
         """`dtype` is "auto", "float32" or "bfloat16": what models are to compute in."""
-        self.thread_count = thread_count
         self.dtype = dtype
         self._processors = Processors(thread_count)
         self._memory = HostMemory()

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from embedwell.engine.scripts import translated
+
 log = logging.getLogger(__name__)
 CPUINFO = Path("/proc/cpuinfo")
 TOKENS = 2048  # a hint of how many rows a product will have
@@ -38,23 +40,13 @@ def pack(weight: Tensor) -> Tensor:
 
 def linear(rows: Tensor, packed: Tensor, bias: Tensor | None, activation: str) -> Tensor:
     """`rows` `[…, inputs]` times a packed weight, with bias and activation in the same pass."""
-    return _translated()(rows, packed, bias, *FUSED[activation])
-
-
-@cache
-def _translated() -> Callable[..., Tensor]:
-    """As TorchScript, for a program that is recorded takes its list in no other way; or Python."""
-    try:
-        product: Callable[..., Tensor] = torch.jit.script(_product)
-    except Exception as error:
-        log.info("products run in Python (%s)", type(error).__name__)
-        return _product
-    return product
+    return translated(_product)(rows, packed, bias, *FUSED[activation])
 
 
 def _product(
     rows: Tensor, packed: Tensor, bias: Tensor | None, kind: str, algorithm: str
 ) -> Tensor:
+    # As TorchScript, for a program that is recorded takes the list in no other way.
     product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, bias, kind, [], algorithm)
     return product
 
