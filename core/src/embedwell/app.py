@@ -36,7 +36,6 @@ class App:
 
     def __init__(self, core: Core) -> None:
         self._traffic = Traffic()
-        self._under_way: set[Leftover] = set()
         core.in_flight = lambda: self.in_flight
         self._document = b""
         self._version, self._max_inputs = __version__, core.max_inputs
@@ -77,14 +76,12 @@ class App:
             await self._run(scope, receive, send)
         else:
             leftover = Leftover(receive, send)
-            self._traffic.begin()
-            self._under_way.add(leftover)
+            self._traffic.begin(leftover)
             try:
                 await self._run(scope, leftover.receive, leftover.send)
                 await leftover.finish()
             finally:
-                self._under_way.discard(leftover)
-                self._traffic.end()
+                self._traffic.end(leftover)
 
     def begin_drain(self) -> None:
         """From now on only public routes are served; the rest is answered 503 DRAINING.
@@ -105,7 +102,7 @@ class App:
     @property
     def unanswered(self) -> int:
         """Of them, those whose answer is still to be made, not only to be taken by its client."""
-        return sum(not request.answered for request in self._under_way)
+        return self._traffic.unanswered
 
     async def drained(self) -> None:
         """Returns when no request is under way."""

@@ -66,6 +66,18 @@ CONFIGS: dict[str, dict[str, Any]] = {
         **SIZES, "embedding_size": 16, "max_position_embeddings": 96, "intra_bottleneck_size": 16,
         "use_bottleneck": True, "num_feedforward_networks": 1,
     },
+    "gpt2": {
+        "vocab_size": VOCABULARY, "n_embd": HIDDEN, "n_layer": 2, "n_head": 4, "n_inner": 64,
+        "n_positions": 96, "bos_token_id": 1, "eos_token_id": 2,
+    },
+    "gpt_neo": {
+        "vocab_size": VOCABULARY, "hidden_size": HIDDEN, "num_layers": 2, "num_heads": 4,
+        "attention_types": [[["global", "local"], 1]], "window_size": 24, "intermediate_size": 64,
+        "max_position_embeddings": 96, "bos_token_id": 1, "eos_token_id": 2,
+    },
+    "opt": {
+        **SIZES, "ffn_dim": 64, "max_position_embeddings": 96, "word_embed_proj_dim": HIDDEN,
+    },
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from tests.core.engine import small_models as small
 LENGTHS = [5, 12, 5, 1, 88, 30, 31, 90, 12, 5]
 PACKED = {
     **dict.fromkeys(small.CONFIGS, True),
-    **dict.fromkeys(("mpnet", "deberta-v2", "t5", "esm", "mobilebert"), False),
+    **dict.fromkeys(("mpnet", "deberta-v2", "t5", "esm", "mobilebert", "gpt_neo"), False),
 }
 Loaded = tuple[Path, Encoder]
 

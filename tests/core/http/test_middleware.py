@@ -182,11 +182,11 @@ async def test_drained_waits_for_requests_in_flight() -> None:
     app = app_of(route(wait))
     connection = Connection(app, scope_of("GET", "/test"))
     connection.send(b"")
-    await asyncio.sleep(0)
-    assert app.in_flight == 1
-    app.begin_drain()
+    while not app.in_flight:
+        await asyncio.sleep(0)
     drained = asyncio.ensure_future(app.drained())
-    await asyncio.sleep(0)
+    app.begin_drain()
+    await asyncio.sleep(0.01)
     assert not drained.done()
     may_end.set()
     assert (await connection.answer()).status == 200

@@ -9,5 +9,5 @@ def advice(error: BaseException) -> str:
         return f"its certificate is not trusted ({error.verify_message}): SSL_CERT_FILE names a CA"
     lost = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
     if isinstance(error, ssl.SSLError) and not lost:
-        return "it does not answer in TLS: is it http?"
+        return "it does not answer in TLS: try http://"
     return ""

@@ -19,6 +19,8 @@ from embedwell.engine.program import Inputs, Plain, Recorded
 
 log = logging.getLogger(__name__)
 
+POSITION_TABLES = ("position_embeddings", "wpe", "embed_positions")  # transformers' names for it
+
 
 class Body:
     """Token rows from ids; in any number of threads at a time, under inference mode.
@@ -131,10 +133,17 @@ def _extended(numbers: packing.Ids, more: int, value: int) -> Tensor:
 def _position_table(model: PreTrainedModel) -> tuple[int | None, int | None]:
     """The padding id that positions are counted from, if any, and the longest text."""
     for module in model.modules():
-        table = getattr(module, "position_embeddings", None)
-        if isinstance(table, nn.Embedding):
-            padding = getattr(module, "padding_idx", None)
-            if isinstance(padding, int):
-                return padding, table.num_embeddings - padding - 1
-            return None, table.num_embeddings
+        for name in POSITION_TABLES:
+            table = getattr(module, name, None)
+            if isinstance(table, nn.Embedding):
+                return _places(table, getattr(module, "padding_idx", None))
     return None, None
+
+
+def _places(table: nn.Embedding, padding: object) -> tuple[int | None, int | None]:
+    offset = getattr(table, "offset", None)
+    if isinstance(offset, int):  # the table itself leaves its first rows out
+        return None, table.num_embeddings - offset
+    if isinstance(padding, int):
+        return padding, table.num_embeddings - padding - 1
+    return None, table.num_embeddings

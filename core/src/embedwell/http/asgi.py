@@ -1,6 +1,6 @@
 """Names for ASGI's dicts, and what the layers read from them."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 from typing import Any
 
 Scope = dict[str, Any]
@@ -17,9 +17,9 @@ def values(scope: Scope, name: bytes) -> list[bytes]:
     return [value.strip() for key, value in scope["headers"] if key == name]
 
 
-def is_crowded(scope: Scope) -> bool:
-    """Whether the request came on a connection too many, where only probes are answered."""
-    return CROWDED in scope.get("state", ())
+def is_crowded(state: Container[str]) -> bool:
+    """Whether a connection of this state is one too many, where only probes are answered."""
+    return CROWDED in state
 
 
 def header_map(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

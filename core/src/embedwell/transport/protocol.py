@@ -73,7 +73,7 @@ class Http1(H11Protocol):
 
     def _is_last(self) -> bool:
         """Whether the connection ends: it is one too many, or a body may come or not."""
-        return is_crowded({"state": self.connection_state}) or self._is_awaited()
+        return is_crowded(self.connection_state) or self._is_awaited()
 
     def _is_awaited(self) -> bool:
         """Whether the client holds its body back until it is told to go on."""

@@ -29,7 +29,7 @@ class Admission:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, then: App) -> None:
         match = matched(scope)
-        if is_crowded(scope) and not match.is_probe:
+        if is_crowded(scope.get("state", ())) and not match.is_probe:
             raise crowd()
         worth = self._worth(scope, match.route) if match.route else 0
         if match.access == "public":

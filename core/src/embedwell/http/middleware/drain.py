@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from embedwell.errors import Draining
 from embedwell.http.asgi import App, Receive, Scope, Send
 from embedwell.http.context import matched
+from embedwell.http.leftover import Leftover
 
 
 class Traffic:
@@ -14,22 +15,32 @@ class Traffic:
 
     def __init__(self) -> None:
         self.draining = False
-        self.in_flight = 0
+        self._requests: set[Leftover] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._timers: set[asyncio.Timeout] = set()
         self._streams: set[asyncio.Timeout] = set()
 
-    def begin(self) -> None:
-        """Counts one request until its `end`."""
-        self.in_flight += 1
+    def begin(self, request: Leftover) -> None:
+        """It is under way until its `end`."""
+        self._requests.add(request)
         self._idle.clear()
 
-    def end(self) -> None:
+    def end(self, request: Leftover) -> None:
         """The request is over."""
-        self.in_flight -= 1
-        if not self.in_flight:
+        self._requests.discard(request)
+        if not self._requests:
             self._idle.set()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return len(self._requests)
+
+    @property
+    def unanswered(self) -> int:
+        """Of them, those whose answer is still to be made, not only to be taken by its client."""
+        return sum(not request.answered for request in self._requests)
 
     @asynccontextmanager
     async def until_cut(self, *, stream: bool) -> AsyncIterator[None]:
