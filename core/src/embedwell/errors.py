@@ -194,6 +194,9 @@ class Draining(EmbedwellError):
     kind = "draining"
     retryable = True
 
+    def __init__(self, message: str = "The server is stopping; try again") -> None:
+        super().__init__(message)
+
 
 class SourceError(EmbedwellError):
     code = "SOURCE_ERROR"

@@ -142,16 +142,18 @@ async def test_what_comes_while_the_device_is_busy_joins_the_batch_not_yet_begun
 
 
 async def test_one_text_waits_at_most_one_batch_behind_two_thousand(bench: Bench) -> None:
-    encoder = FakeEncoder(batch_tokens=64)
-    handle = Handle(encoder)
-    many = asyncio.create_task(bench.batcher.submit(handle, tokens(*[[5]] * 2048)))
-    while not bench.runs:
+    slow = Blocker()
+    handle = Handle(FakeEncoder(batch_tokens=64, faults={7: slow}))
+    many = asyncio.create_task(bench.batcher.submit(handle, tokens([7], *[[5]] * 2047)))
+    assert await asyncio.to_thread(slow.began.wait, 60)
+    one = asyncio.create_task(bench.batcher.submit(handle, tokens([6])))
+    while bench.batcher.queue().requests < 2:
         await asyncio.sleep(0)
-    before = len(encoder.batches)
-    await bench.batcher.submit(handle, tokens([6]))
+    slow.go.set()
+    await one
     assert not many.done()
-    assert len(encoder.batches) <= before + 4  # the one under way, its own, and what ran meanwhile
     await many
+    assert [run.requests for run in bench.runs[:3]] == [1, 2, 1]
 
 
 async def test_models_take_turns(bench: Bench) -> None:
@@ -427,3 +429,25 @@ def test_a_rate_seen_in_one_small_batch_refuses_nobody() -> None:
             loaded_too()
             with pytest.raises(Overloaded), slow.enter("c", 1, tokens_per_second=3):
                 pass
+
+
+async def test_a_fault_of_the_planning_leaves_nobody_waiting(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Blocker()
+    handle = Handle(FakeEncoder(faults={7: slow}))
+    first = asyncio.create_task(bench.batcher.submit(handle, tokens([7])))
+    assert await asyncio.to_thread(slow.began.wait, 60)
+    waiting = asyncio.create_task(bench.batcher.submit(handle, tokens([8])))
+    while bench.batcher.queue().requests < 2:
+        await asyncio.sleep(0)
+
+    def fail(run: object) -> None:
+        raise KeyError(run)
+
+    monkeypatch.setattr(bench.batcher._queue, "restore", fail)
+    proving = asyncio.create_task(bench.batcher.prove())
+    for asked in (first, waiting, proving):
+        with pytest.raises(ModelError):
+            await asked
+    slow.go.set()

@@ -133,15 +133,17 @@ async def test_one_that_hangs_bars_nobody(hasty: Bench, single: bool) -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_rate_is_that_of_all_threads_that_ran(bench: Bench) -> None:
-    """One text after the other, however many threads there are."""
+@pytest.mark.parametrize(("threads", "single"), [(1, False), (2, True)])
+async def test_a_rate_is_that_of_the_threads_that_ran(threads: int, single: bool) -> None:
+    """One batch after the other here: the next one may have begun when the last is looked at."""
+    bench = Bench(threads)
     handle = Handle(FakeEncoder(batch_tokens=64))
-    handle.encoder.facts = replace(
-        handle.encoder.facts, verdict=replace(handle.encoder.facts.verdict, single=True)
-    )
+    verdict = replace(handle.encoder.facts.verdict, single=single)
+    handle.encoder.facts = replace(handle.encoder.facts, verdict=verdict)
     await bench.batcher.submit(handle, tokens(*[LONG] * 20))
     rates = [run.tokens / run.seconds for run in bench.runs]
     assert bench.batcher._rate <= max(rates)
+    await bench.batcher.aclose()
 
 
 async def test_one_that_is_busy_does_not_keep_the_other(bench: Bench) -> None:

@@ -2,28 +2,28 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
-from weakref import WeakKeyDictionary
 
-from embedwell.batching.jobs import Busy, Failure, Job, Run, Submitted, parts_of
-from embedwell.batching.plan import Limits, Share, halves, smaller
+from embedwell.batching.jobs import Busy, Failure, Job, Run, Submitted
+from embedwell.batching.plan import Limits, Share
 from embedwell.batching.probe import Probe
 from embedwell.batching.queue import Queue
+from embedwell.batching.recovery import Recovery
 from embedwell.batching.room import Room
 from embedwell.batching.workers import Outcome, Workers
 from embedwell.config.schema import Batching
-from embedwell.errors import DeadlineExceeded, Draining, ModelError, OutOfMemory
+from embedwell.errors import Draining, ModelError
 from embedwell.interfaces.embedding import Tokens
-from embedwell.interfaces.encoders import Encoder, ModelHandle
+from embedwell.interfaces.encoders import ModelHandle
 from embedwell.interfaces.events import BatchRun, Event, WorkerReplaced
 from embedwell.interfaces.status import QueueInfo
 
 log = logging.getLogger("embedwell.batching")
 
 MAX_LOST = 4  # threads that never returned before the device counts as dead
-LEAST = 64  # tokens of a batch for a thread that has nothing to do; fewer are not worth its waking
+WORTH_WAKING = 64  # tokens of a batch, for a thread that has nothing to do
 AHEAD = 512  # of one that is planned while all threads are busy: small ones cost more a token
 
 
@@ -54,8 +54,8 @@ class Batcher:
         self._emit = emit
         self._clock = clock
         self._room = Room(settings.max_queued_tokens, horizon)
-        self._caps: WeakKeyDictionary[Encoder, int] = WeakKeyDictionary()
         self._queue = Queue(self._limits)
+        self._recovery = Recovery(self._queue, settings.batch_timeout)
         self._loop = asyncio.get_running_loop()
         self._workers = Workers(
             threads, timeout=settings.batch_timeout, clock=clock, done=self._done, returned=_let_go
@@ -99,7 +99,7 @@ class Batcher:
         it, OutOfMemory for one sequence that does not fit by itself, Draining at the end.
         """
         if self._closed:
-            raise Draining("The server is stopping", retry_after=1)
+            raise Draining()
         job = Job(handle, tokens, self._loop.create_future(), self._clock())
         self._jobs.add(job)
         self._queue.add(job)
@@ -113,7 +113,7 @@ class Batcher:
     async def prove(self) -> None:
         """A small product on the device, once for all who ask; raises ModelError."""
         if self._closed:
-            raise Draining("The server is stopping", retry_after=1)
+            raise Draining()
         if self._probe is None or self._probe.proof.done():
             self._probe = Probe(self._check, self._loop.create_future())
             self._wake()
@@ -123,16 +123,14 @@ class Batcher:
         """Fail every request that is not answered, and let the threads end after what they run."""
         self._closed = True
         self._take_back()
-        self._fail_all(Draining("The server is stopping", retry_after=1))
-        if self._probe is not None:
-            self._probe.settle(Draining("The server is stopping", retry_after=1))
+        self._fail_all(Draining())
         self._workers.close()
 
     def _limits(self, handle: ModelHandle) -> Limits:
         facts = handle.encoder.facts
         wanted = self._settings.max_batch_tokens or facts.batch_tokens
-        cap = self._caps.get(handle.encoder, wanted)
-        return Limits(min(wanted, cap), facts.verdict.packed, facts.verdict.single)
+        budget = self._recovery.capped(handle.encoder, wanted)
+        return Limits(budget, facts.verdict.packed, facts.verdict.single)
 
     def _wake(self) -> None:
         """Plan once for all that arrives in this turn of the loop."""
@@ -144,8 +142,8 @@ class Batcher:
         self._pump_due = False
         if self._closed:
             return
-        idle = self._take_back()
         with self._guarded():
+            idle = self._take_back()
             for free in range(idle, -1, -1):
                 work = self._next_work(free)
                 if work is None:
@@ -170,7 +168,7 @@ class Batcher:
         if probe is not None and not probe.offered and not probe.proof.done():
             probe.offered = True
             return probe
-        share = Share(free, LEAST) if free else Share(self._workers.count, AHEAD)
+        share = Share(free, WORTH_WAKING) if free else Share(self._workers.count, AHEAD)
         run = self._queue.next_run(share, self._busy())
         if run is not None:
             run.handle.hold()
@@ -195,6 +193,8 @@ class Batcher:
         self._queue.clear()
         for job in self._jobs:
             job.fail(copy(error))
+        if self._probe is not None:
+            self._probe.settle(copy(error))
 
     def _done(self, work: Run | Probe, outcome: Outcome) -> None:
         failure = outcome.result if isinstance(outcome.result, Failure) else None
@@ -206,7 +206,10 @@ class Batcher:
                 work.settle(ModelError(reason) if failure else None)
             else:
                 self._report(work, outcome, failure)
-                self._answer(work, outcome, failure)
+                if failure is None:
+                    work.deliver(outcome.result, outcome.began)
+                else:
+                    self._recovery.recover(work, failure)
         if failure is not None:
             self._note_loss(failure)
         self._wake()
@@ -214,7 +217,7 @@ class Batcher:
     def _report(self, run: Run, outcome: Outcome, failure: Failure | None) -> None:
         tokens = sum(run.lengths)
         if failure is None and outcome.seconds > 0:
-            rate = (self._workers.busy + 1) * tokens / outcome.seconds  # others ran beside it
+            rate = outcome.abreast * tokens / outcome.seconds
             self._rate = rate if not self._rate else 0.9 * self._rate + 0.1 * rate
         self._emit(
             BatchRun(
@@ -228,53 +231,6 @@ class Batcher:
                 outcome=failure.kind if failure else "ok",
             )
         )
-
-    def _answer(self, run: Run, outcome: Outcome, failure: Failure | None) -> None:
-        match failure:
-            case None:
-                run.deliver(outcome.result, outcome.began)
-            case Failure(kind="out_of_memory"):
-                if len(run.lengths) > 1:
-                    self._lower_cap(run)
-                self._split(run, OutOfMemory("The input does not fit in memory", retry_after=1))
-            case Failure(kind="error"):
-                self._split(run, ModelError("The model failed on this input"))
-            case Failure(kind="timeout"):
-                self._each_alone(run)
-            case Failure(kind="fatal"):
-                for part in run.parts:
-                    part.job.fail(ModelError("The device failed; the server restarts"))
-
-    def _lower_cap(self, run: Run) -> None:
-        """Not below LEAST: the memory may have been a neighbour's."""
-        encoder = run.handle.encoder
-        cap = min(smaller(run.cost), self._caps.get(encoder, run.cost))
-        self._caps[encoder] = max(LEAST, cap)
-
-    def _split(self, run: Run, error: Exception) -> None:
-        """Halve until the culprit stands alone; what is left of its request goes with it."""
-        items = run.items
-        if len(items) == 1:
-            items[0][0].fail(error)
-            return
-        for half in halves(items):
-            self._force(half, run.limits)
-
-    def _each_alone(self, run: Run) -> None:
-        """Each request once more by itself; who was alone is the culprit."""
-        if len(run.parts) == 1:
-            limit = self._settings.batch_timeout
-            run.parts[0].job.fail(
-                DeadlineExceeded(f"The model did not answer within {limit:g} seconds")
-            )
-            return
-        for part in run.parts:
-            self._force([(part.job, index) for index in part.indices], run.limits)
-
-    def _force(self, items: Sequence[tuple[Job, int]], limits: Limits) -> None:
-        parts = parts_of(items)
-        if parts:
-            self._queue.force(parts, limits)
 
     def _note_loss(self, failure: Failure) -> None:
         if failure.kind == "timeout":

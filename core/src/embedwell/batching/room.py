@@ -6,7 +6,7 @@ from math import inf
 
 from embedwell.errors import Overloaded
 
-LEAST = 4_096  # tokens that are always taken: the rate may come from one small, slow batch
+ALWAYS_TAKEN = 4_096  # tokens: the rate may come from one small, slow batch
 MODEL_SHARE = 0.8  # of the room: one busy model cannot lock the others out
 
 
@@ -39,7 +39,7 @@ class Room:
         held = self._models.get(model, 0)
         too_many = self._total + tokens > self._limit
         too_many_of_one = held + tokens > self._limit * MODEL_SHARE
-        in_time = max(LEAST, tokens_per_second * self._seconds) if tokens_per_second else inf
+        in_time = max(ALWAYS_TAKEN, tokens_per_second * self._seconds) if tokens_per_second else inf
         elsewhere = sum(self._cold.values()) - self._cold.get(model, 0)
         too_slow = self._total - elsewhere > in_time
         if (self._total and (too_many or too_slow)) or (held and too_many_of_one):

@@ -27,6 +27,7 @@ class Outcome(Struct, frozen=True):
     result: Any  # of `perform`, or a Failure
     began: float
     seconds: float
+    abreast: int = 1  # threads that were running something when it ended, its own among them
 
 
 class _Worker:
@@ -88,16 +89,13 @@ class Workers:
         with self._changed:
             taken = list(self._waiting)
             self._waiting.clear()
-            idle = sum(worker.running is None for worker in self._workers)
+            idle = len(self._workers) - self._count_busy()
         for work in taken:
             self._disarm(work)
         return taken, idle
 
-    @property
-    def busy(self) -> int:
-        """Threads that run something."""
-        with self._changed:
-            return sum(worker.running is not None for worker in self._workers)
+    def _count_busy(self) -> int:
+        return sum(worker.running is not None for worker in self._workers)
 
     def close(self) -> None:
         """Let the threads end after what they run."""
@@ -158,8 +156,9 @@ class Workers:
         with self._changed:
             given_up = worker.lost
             seconds = self._clock() - worker.began
+            abreast = self._count_busy()
             worker.running = None
-        outcome = None if given_up else Outcome(result, worker.began, seconds)
+        outcome = None if given_up else Outcome(result, worker.began, seconds, abreast)
         return self._tell(work, outcome)
 
     def _take(self, worker: _Worker) -> Work | None:

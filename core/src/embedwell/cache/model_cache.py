@@ -137,7 +137,7 @@ class ModelCache:
         self._closed = True
         self._asking.stop()
         for resident in self.residents():
-            resident.refuse(Draining("The server is stopping", retry_after=1))
+            resident.refuse(Draining())
         loads = set(self._loads)
         for task in loads:
             task.cancel()
@@ -150,7 +150,7 @@ class ModelCache:
     async def _acquire(self, key: str, snapshot: Snapshot, demand: bool) -> Resident:
         """A resident on which the caller holds a lease."""
         if self._closed:
-            raise Draining("The server is stopping", retry_after=1)
+            raise Draining()
         resident = self._books.residents.get(key)
         ready = resident is not None and resident.state is State.READY
         if demand:

@@ -72,7 +72,7 @@ class Owner:
             await self._pay_for(encoder)
             self._commit(encoder)
         except asyncio.CancelledError:
-            self._forget(Draining("The load was given up", retry_after=1))
+            self._forget(Draining("The load was given up"))
         except Overdue as late:
             self._give_up(late)
         except GeneratorExit:

@@ -60,7 +60,7 @@ SHOWN: tuple[errors.EmbedwellError, ...] = (
     errors.RateLimited("The key has used up its requests of this minute"),
     errors.OutOfMemory("Model loading failed: CUDA out of memory"),
     errors.Loading("The model is being downloaded"),
-    errors.Draining("The server is stopping; try again"),
+    errors.Draining(),
     errors.SourceError("Source huggingface failed to resolve owner/name"),
     errors.InsufficientStorage("The disk is full"),
     errors.EmbedwellError("Internal error; the server's log has more under request id req-0"),

@@ -63,7 +63,7 @@ class Answers:
             task.add_done_callback(lambda done: self._answered(ref, done))
         await asyncio.wait([task])
         if task.cancelled():
-            raise Draining("The server is stopping")
+            raise Draining()
         return task.result()
 
     async def aclose(self) -> None:

@@ -67,7 +67,7 @@ class TaskRunner:
         record = self._record(id)
         await record.ended.wait()
         if self._closing and record.status == "cancelled":
-            raise Draining("The server is stopping", retry_after=1)
+            raise Draining()
         return record.result()
 
     def get(self, id: str) -> Task:

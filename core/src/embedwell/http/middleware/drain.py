@@ -90,5 +90,5 @@ class Drain:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, then: App) -> None:
         if self._traffic.draining and matched(scope).access != "public":
-            raise Draining("The server is stopping; try again")
+            raise Draining()
         await then(scope, receive, send)
