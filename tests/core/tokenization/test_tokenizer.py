@@ -241,3 +241,21 @@ def test_added_tokens_in_a_text_are_kept_when_it_is_cut() -> None:
     backend.add_special_tokens([AddedToken("[SEP]", special=True)])
     tokens = tokenizer(backend, max_tokens=5).encode(call("[SEP] w0 [SEP] w1 w2"))
     assert ids(tokens) == [[CLS, SEP, 4, SEP, SEP]]
+
+
+@pytest.mark.parametrize(("texts", "batches"), [(50, [1] * 50), (1000, [1000])])
+def test_short_texts_want_no_thread_of_the_library(
+    texts: int, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time would not be seen as the caller's; of one text at a time it is."""
+    made, seen = tokenizer(), []
+    encode = made._backend.encode_batch_fast
+
+    class Watched:
+        def encode_batch_fast(self, given: list[str]) -> list[Any]:
+            seen.append(len(given))
+            return encode(given)
+
+    monkeypatch.setattr(made, "_backend", Watched())
+    made.encode(call(*["w0 w1"] * texts))
+    assert seen == batches

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from embedwell.errors import Invalid, InvalidModel
 from embedwell.interfaces.embedding import EmbeddingCall, Tokens
 from embedwell.interfaces.models import ModelKey, Snapshot
-from embedwell.tokenization.tokenizer import Tokenizer
-from embedwell.tokenization.tokenizers import INLINE, Tokenizers
+from embedwell.tokenization.tokenizer import SHORT, Tokenizer
+from embedwell.tokenization.tokenizers import Tokenizers
 from tests.core.tokenization import small_tokenizers as small
 from tests.core.tokenization.small_tokenizers import CLS, MANIFEST, SEP, call, ids
 
@@ -74,10 +74,10 @@ async def test_short_texts_inline_long_ones_in_a_thread(
     tokenizers: Tokenizers, threads: CountedThreads, tmp_path: Path
 ) -> None:
     model = snapshot(tmp_path / "m")
-    manifest = replace(MANIFEST, max_tokens=INLINE, prompts={"p": "w1 " * (INLINE // 3)})
-    await tokenizers.encode(model, manifest, call("w0 " * (INLINE // 3 - 1)))
+    manifest = replace(MANIFEST, max_tokens=SHORT, prompts={"p": "w1 " * (SHORT // 3)})
+    await tokenizers.encode(model, manifest, call("w0 " * (SHORT // 3 - 12)))
     assert threads.names == ["load"]
-    await tokenizers.encode(model, manifest, call("w0 " * (INLINE // 3 + 1)))
+    await tokenizers.encode(model, manifest, call("w0 " * (SHORT // 3 + 1)))
     await tokenizers.encode(model, manifest, call("w0", prompt_name="p"))
     await tokenizers.encode(model, manifest, call(*[(5,) * 100] * 30))
     assert threads.names == ["load", "encode", "encode", "encode"]
@@ -90,6 +90,16 @@ async def test_a_slow_tokenizer_leaves_the_loop(threads: CountedThreads, tmp_pat
         await tokenizers.encode(model, MANIFEST, call("w0"))
     assert threads.names == ["load", "encode", "encode"]
     await tokenizers.aclose()
+
+
+async def test_many_short_texts_leave_the_loop_as_well(
+    tokenizers: Tokenizers, threads: CountedThreads, tmp_path: Path
+) -> None:
+    model = snapshot(tmp_path / "m")
+    await tokenizers.encode(model, MANIFEST, call(*["w0"] * 50))
+    assert threads.names == ["load"]
+    await tokenizers.encode(model, MANIFEST, call(*["w0"] * 60))
+    assert threads.names == ["load", "encode"]
 
 
 async def test_one_that_had_to_wait_for_a_processor_stays(
@@ -181,7 +191,7 @@ async def test_it_lies_in_the_transformers_folder(tokenizers: Tokenizers, tmp_pa
 
 async def test_errors_of_the_input_come_through(tokenizers: Tokenizers, tmp_path: Path) -> None:
     model = snapshot(tmp_path / "m")
-    for texts in (("w0", "\ud800"), ("\ud800" * INLINE,)):
+    for texts in (("w0", "\ud800"), ("\ud800" * SHORT,)):
         with pytest.raises(Invalid, match="lone surrogate"):
             await tokenizers.encode(model, MANIFEST, call(*texts))
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import tokenizers
 
 T = TypeVar("T")
+SHORT = 2_000  # characters or ids, a text's own costs among them: about a millisecond
+EACH = 32  # characters that a text costs beside its own
 CHUNK = 500_000  # characters tokenised at once, which bounds what their encodings take
 LONGEST_TOKEN = 250  # characters; no more than this many a token are looked at, and a margin
 MARGIN = 10_000
@@ -33,10 +35,13 @@ class Tokenizer:
         self._room = max(0, manifest.max_tokens - backend.num_special_tokens_to_add(False))
         self._skips = any(isinstance(m, Pooling) and not m.include_prompt for m in manifest.modules)
 
-    def size(self, call: EmbeddingCall) -> int:
-        """Characters and ids to go through, prompts counted in; raises Invalid for its prompt."""
-        before = len(prompt(self._manifest, call))
-        return sum(len(text) + before for text in call.texts)
+    def is_short(self, call: EmbeddingCall) -> bool:
+        """Whether it takes no time worth a thread's, its prompt included.
+
+        Raises Invalid for the prompt.
+        """
+        before = prompt(self._manifest, call)
+        return _size(len(before), call.texts) < SHORT
 
     def encode(self, call: EmbeddingCall) -> Tokens:
         """Raises Invalid, InvalidModel, ModelError; blocks for as long as the texts are long."""
@@ -105,7 +110,11 @@ class Tokenizer:
         return (text.lower() if self._manifest.lowercase else text), cut
 
     def _batch(self, texts: list[str]) -> "list[tokenizers.Encoding]":
-        return _rust(lambda: self._backend.encode_batch_fast(texts, add_special_tokens=True))
+        """Short ones one by one: the library's threads would want the device's processors."""
+        encode = self._backend.encode_batch_fast
+        if _size(0, texts) < SHORT:
+            return _rust(lambda: [encoding for text in texts for encoding in encode([text])])
+        return _rust(lambda: encode(texts))
 
     def _truncated(self, text: str) -> list[int]:
         """The text's ids without its end (or start), the special tokens kept."""
@@ -129,6 +138,10 @@ class Tokenizer:
         ((ids, _),) = self._tokenized(before, [""], True)
         closed = bool(ids) and ids[-1] in self._manifest.prompt_closers
         return len(ids) - closed
+
+
+def _size(before: int, items: Sequence[str | Sequence[int]]) -> int:
+    return sum(EACH + before + len(item) for item in items)
 
 
 def _packed(ids: Sequence[int]) -> bytes:

@@ -15,8 +15,6 @@ from embedwell.tokenization.tokenizer import Tokenizer, is_panic
 if TYPE_CHECKING:
     import tokenizers
 
-INLINE = 2_000  # characters (or ids) tokenised on the loop: well below a millisecond
-
 
 class Tokenizers:
     """Loads in threads, once per content however many ask; keeps the last `capacity`."""
@@ -35,7 +33,7 @@ class Tokenizers:
         Raises Invalid for the input, InvalidModel and ModelError for the tokeniser.
         """
         tokenizer = await self._of(snapshot, manifest)
-        if snapshot.digest in self._slow or tokenizer.size(call) >= INLINE:
+        if snapshot.digest in self._slow or not tokenizer.is_short(call):
             return await self._threads.run(tokenizer.encode, call)
         started = time.thread_time()  # on a busy machine the loop waits for its turn as well
         try:
