@@ -14,7 +14,8 @@ from embedwell.events import Events
 from embedwell.interfaces.models import ModelKey, Source
 from embedwell.interfaces.services import BaseServices, Threads
 from embedwell.interfaces.status import ModelCard
-from embedwell.loader import Plugins, Registered, build
+from embedwell.loader.building import build
+from embedwell.loader.plugins import Plugins, Registered
 from embedwell.models import manifest as manifest_reader
 from embedwell.models.aliases import settle
 from embedwell.models.archive import unpack

@@ -39,7 +39,8 @@ from embedwell.interfaces.status import (
     Warming,
 )
 from embedwell.interfaces.tasks import Task
-from embedwell.loader import Plugins, build
+from embedwell.loader.building import build
+from embedwell.loader.plugins import Plugins
 from embedwell.loads import BackendLoader
 from embedwell.models import manifest as manifest_reader
 from embedwell.models import tag as tags

@@ -16,7 +16,8 @@ from embedwell.interfaces.models import Source
 from embedwell.interfaces.plugins import Plugin
 from embedwell.interfaces.services import Services
 from embedwell.interfaces.status import Readiness
-from embedwell.loader import Plugins, Registered, build
+from embedwell.loader.building import build
+from embedwell.loader.plugins import Plugins, Registered
 from embedwell.models.registry import SourceRegistry
 
 T = TypeVar("T")
