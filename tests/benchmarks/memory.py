@@ -22,7 +22,7 @@ from pathlib import Path
 from embedwell.bench.texts import endless
 from embedwell.config.schema import Batching, Cache, Config, Engine, Server, Sources
 from embedwell.interfaces.embedding import EmbeddingCall
-from embedwell.loader import load
+from embedwell.loader.load import load
 from embedwell.runtime import Runtime
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

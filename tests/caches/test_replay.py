@@ -24,7 +24,7 @@ from embedwell import (
 from embedwell.config.schema import Batching, Cache, Config, Server, Sources
 from embedwell.interfaces.encoders import UNTRIED, Trial
 from embedwell.interfaces.models import Manifest
-from embedwell.loader import load
+from embedwell.loader.load import load
 from embedwell.runtime import Runtime
 from embedwell.testing import FakeBackend, FakeClock, FakeEncoder, FakeMemory, make_model_folder
 from tests.benchmarks.cache.cells import TUNING, Cell

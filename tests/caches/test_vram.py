@@ -20,7 +20,7 @@ from embedwell import (
 )
 from embedwell.config.load import load
 from embedwell.errors import ConfigurationError
-from embedwell.loader import load as load_plugins
+from embedwell.loader.load import load as load_plugins
 from embedwell.testing import CacheStrategyContract
 from embedwell_cache_vram.strategy import Config, VramAware
 from embedwell_cache_vram.value import value

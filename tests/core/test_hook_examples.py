@@ -8,7 +8,7 @@ import pytest
 
 from embedwell.config.schema import Config
 from embedwell.interfaces.hooks import Hooks
-from embedwell.loader import load
+from embedwell.loader.load import load
 
 
 @pytest.mark.parametrize("hook", ["register_sources", "register_caches", "register_plugins"])

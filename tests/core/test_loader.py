@@ -12,7 +12,10 @@ from msgspec import Struct, structs
 from embedwell import BlockingSource, CacheSpec, SourceSpec, hookimpl
 from embedwell.config.schema import Cache, Config, Sources
 from embedwell.errors import ConfigurationError, PluginError
-from embedwell.loader import Origin, Plugins, build, load
+from embedwell.loader.building import build
+from embedwell.loader.load import load
+from embedwell.loader.origins import Origin
+from embedwell.loader.plugins import Plugins
 
 
 class Nothing(Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,7 +19,7 @@ from typing import NoReturn
 from embedwell import serve
 from embedwell.config.load import load
 from embedwell.interfaces.encoders import DeviceFailure
-from embedwell.loader import load as load_plugins
+from embedwell.loader.load import load as load_plugins
 from embedwell.testing import FakeBackend, make_model_folder
 from tests.faults.fake_models import TinyModels
 

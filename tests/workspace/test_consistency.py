@@ -11,7 +11,7 @@ import msgspec
 
 import embedwell
 from embedwell.config.load import SECTIONS, load
-from embedwell.loader import load as load_plugins
+from embedwell.loader.load import load as load_plugins
 
 ROOT = Path(__file__).parents[2]
 

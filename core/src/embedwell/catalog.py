@@ -3,18 +3,17 @@
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from embedwell import report
 from embedwell.config.schema import Config
-from embedwell.errors import PluginError
 from embedwell.events import Events
 from embedwell.interfaces.models import ModelKey, Source
 from embedwell.interfaces.services import BaseServices, Threads
 from embedwell.interfaces.status import ModelCard
-from embedwell.loader import Plugins, Registered, build
+from embedwell.loader.building import build_source
+from embedwell.loader.plugins import Plugins
 from embedwell.models import manifest as manifest_reader
 from embedwell.models.aliases import settle
 from embedwell.models.archive import unpack
@@ -35,16 +34,6 @@ def build_sources(
     """The sources in the order in which they are asked; raises PluginError, ConfigurationError."""
     chain = plugins.source_chain(config.sources.order)
     return [(item.spec.name, build_source(item, services(item.spec.name))) for item in chain]
-
-
-def build_source(item: Registered, services: BaseServices) -> Source:
-    """Raises PluginError."""
-    what = f"source {item.spec.name}"
-    source: object = build(what, item.origin, partial(item.spec.build, item.config, services))
-    if not isinstance(source, Source):
-        why = f"its build gave a {type(source).__name__}, not a Source"
-        raise PluginError(f"{what} ({item.origin}) cannot be used: {why}")
-    return source
 
 
 def make_store(

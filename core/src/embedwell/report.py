@@ -26,7 +26,7 @@ from embedwell.interfaces.status import (
     ResidentState,
     Running,
 )
-from embedwell.loader import Registered
+from embedwell.loader.plugins import Registered
 from embedwell.models.manifests import Manifests
 
 STATES: dict[State, ResidentState] = {

@@ -1,32 +1,25 @@
-"""Everything but HTTP: builds the parts, starts them in order, unwinds them in reverse."""
+"""Everything but HTTP: starts the parts and the plugins, and answers what HTTP asks of them."""
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from msgspec import structs
 
-from embedwell import journal, report, samples
-from embedwell.batching.batcher import Batcher
-from embedwell.cache.model_cache import ModelCache
-from embedwell.cache.naming import named
-from embedwell.catalog import THREADS, build_sources, make_store
-from embedwell.config.durations import seconds
+from embedwell import journal, report
+from embedwell.assembly import Assembly
 from embedwell.config.schema import Config, Server
-from embedwell.embedder import RequestPath
 from embedwell.events import Events
-from embedwell.interfaces.caches import CacheStrategy
 from embedwell.interfaces.encoders import Backend
-from embedwell.interfaces.events import Embedded, Event
-from embedwell.interfaces.models import ModelKey, ModelRef
+from embedwell.interfaces.events import Event
+from embedwell.interfaces.models import ModelRef
 from embedwell.interfaces.plugins import Plugin
 from embedwell.interfaces.routes import Mount, Route
-from embedwell.interfaces.services import BaseServices, Listed, Services
+from embedwell.interfaces.services import Listed, Services
 from embedwell.interfaces.status import (
     CacheStatus,
     Cleared,
@@ -39,19 +32,10 @@ from embedwell.interfaces.status import (
     Warming,
 )
 from embedwell.interfaces.tasks import Task
-from embedwell.loader import Plugins, build
-from embedwell.loads import BackendLoader
-from embedwell.models import manifest as manifest_reader
+from embedwell.loader.building import build_plugin, build_strategy
+from embedwell.loader.plugins import Plugins
 from embedwell.models import tag as tags
 from embedwell.models.aliases import settle
-from embedwell.models.holds import Holds
-from embedwell.models.manifests import Manifests
-from embedwell.models.registry import SourceRegistry
-from embedwell.preload import Preloader
-from embedwell.state.opened import State
-from embedwell.tasks.runner import TaskRunner
-from embedwell.tasks.threads import BoundedThreads
-from embedwell.tokenization.tokenizers import Tokenizers
 from embedwell.warmup import Warmup
 
 MOST_USED = 100  # models that a preload without names tries
@@ -83,15 +67,11 @@ class Runtime:
         self._events.add("journal", journal.write)
         self.emit: Callable[[Event], None] = self._events.emit
         self._backend = backend or _make_backend(config)
-        chosen = self._chosen = plugins.strategy(config.cache.strategy)
-        self._strategy: CacheStrategy = build(
-            f"cache strategy {chosen.spec.name}",
-            chosen.origin,
-            partial(chosen.spec.build, chosen.config),
-        )
+        self._chosen = plugins.strategy(config.cache.strategy)
+        self._strategy = build_strategy(self._chosen)
+        self._settled = settle(config)
         self._stack = AsyncExitStack()
         self._draining = False
-        self._settled = settle(config)
         self.plugins: Sequence[tuple[str, Plugin]] = ()
         self.routes: Sequence[Route | Mount] = ()
         self.in_flight: Callable[[], int] = lambda: 0
@@ -113,148 +93,55 @@ class Runtime:
         await self._stack.aclose()
 
     async def _start(self) -> None:
-        self._threads = BoundedThreads(THREADS)
-        await self._threads.run(self.data_dir.mkdir, mode=0o700, parents=True, exist_ok=True)
-        await self._open_state()
-        await self._open_store()
-        self._manifests = Manifests(self._threads, manifest_reader.read)
-        self._stack.push_async_callback(self._manifests.aclose)
-        sources = build_sources(self._plugins, self.config, self._base_services)
-        self.registry = SourceRegistry(
-            sources,
-            self.tasks,
-            self.config.sources,
-            self.clock,
-            aliases=self._settled.aliases,
-            hold=self._holds.hold,
-            listed=self.counters.seen,
-            found=lambda key: self.cache.revive([key]),
-        )
-        self._stack.push_async_callback(self.registry.aclose)
-        self._stack.push_async_callback(self.tasks.aclose)  # before the sources that they use
-        self._source_names = [name for name, _ in sources]
-        self._build_path()
-        self.preloader = Preloader(self.registry, self.cache, self.tasks, self._backend.dtype)
-        await self._build_plugins()
-        own = [route for _, source in sources for route in source.routes()]
-        self.routes = [*own, *(route for _, plugin in self.plugins for route in plugin.routes())]
+        await self._assemble()
+        await self._start_plugins()
+        self.routes = [
+            *(route for _, source in self._parts.sources for route in source.routes()),
+            *(route for _, plugin in self.plugins for route in plugin.routes()),
+        ]
         self._warmup = Warmup(
             self._backend,
             self.registry,
-            self._manifests,
+            self._parts.manifests,
             self.batcher,
             last=self._before_ready,
         )
         self._stack.push_async_callback(self._warmup.aclose)
         if self._settled.preload:
-            self.preloader.start(self._settled.preload)
+            self._parts.preloader.start(self._settled.preload)
 
-    async def _open_state(self) -> None:
-        state = await State.open(self.data_dir / "state.sqlite3", self._wall)
-        self._stack.push_async_callback(state.aclose)
-        self.counters, self._costs = state.counters, state.costs
-        self._events.add("counters", self._count)
-        self.tasks = TaskRunner(self.emit, self.clock, self._wall, journal=state.journal)
-        self._stack.push_async_callback(self.tasks.aclose)
-
-    async def _open_store(self) -> None:
-        self._holds = Holds()
-        self._store = make_store(self.config, self._threads, self._holds, self._changed, self._wall)
-        await self._store.open()
-        self._stack.push_async_callback(self._store.aclose)
-
-    def _build_path(self) -> None:
-        self.batcher = Batcher(
-            self.config.batching,
-            device=self._backend.device,
-            threads=self._backend.side_by_side,
-            check=self._backend.check,
-            horizon=self.config.server.request_timeout / 2,
-            emit=self.emit,
-            clock=self.clock,
-        )
-        self._stack.push_async_callback(self.batcher.aclose)
-        tokenizers = Tokenizers(self._threads)
-        self._stack.push_async_callback(tokenizers.aclose)
-        self.cache = ModelCache(
-            BackendLoader(
-                self._backend,
-                self._manifests,
-                self._costs,
-                engine=report.engine(),
-                samples=partial(samples.tokenized, tokenizers),
-                deadline=self.config.cache.load_timeout,
-            ),
-            self._strategy,
-            self._backend.memory,
-            safety=round(self.config.cache.safety_margin_gb * 1e9),
-            emit=self.emit,
+    async def _assemble(self) -> None:
+        parts = self._parts = Assembly(
+            self.config,
+            self._settled,
+            backend=self._backend,
+            strategy=self._strategy,
+            events=self._events,
             clock=self.clock,
             wall=self._wall,
-            wish=self._wish,
-            pinned=self._pinned,
-            keep_alive=seconds(self.config.cache.keep_alive),
+            stack=self._stack,
         )
-        self._stack.push_async_callback(self.cache.aclose)
-        self.embedder = RequestPath(
-            registry=self.registry,
-            manifests=self._manifests,
-            tokenizers=tokenizers,
-            batcher=self.batcher,
-            cache=self.cache,
-            threads=self._threads,
-            dtype=self._backend.dtype,
-            max_inputs=self.config.batching.max_inputs,
-            emit=self.emit,
-            clock=self.clock,
-        )
+        await parts.open(self._plugins)
+        self.counters, self.tasks, self.registry = parts.counters, parts.tasks, parts.registry
+        self.batcher, self.cache, self.embedder = parts.batcher, parts.cache, parts.embedder
 
-    def _base_services(self, name: str) -> BaseServices:
-        return BaseServices(
-            folder=self.data_dir / name,
-            store=self._store,
-            tasks=self.tasks,
-            threads=BoundedThreads(THREADS),  # its own: calls that never return cost it alone
-            changed=self._changed,
-            emit=self.emit,
-            clock=self.clock,
-        )
-
-    def _changed(self, keys: Sequence[ModelKey]) -> None:
-        """New requests ask the sources again, and what is loaded leaves after its requests."""
-        self.registry.invalidate()
-        self.cache.retire(keys)
-
-    def _count(self, event: Event) -> None:
-        if isinstance(event, Embedded) and event.known:
-            self.counters.count(event.model)
-
-    async def _build_plugins(self) -> None:
+    async def _start_plugins(self) -> None:
         built: list[tuple[str, Plugin]] = []
         for item in sorted(self._plugins.plugins, key=lambda item: str(item.spec.name)):
-            base = self._base_services(item.spec.name)
-            services = Services(
-                **structs.asdict(base),
-                embedder=self.embedder,
-                registry=self.registry,
-                status=self.status,
-                ready=self.ready,
-            )
-            plugin: Plugin = build(
-                f"plugin {item.spec.name}",
-                item.origin,
-                partial(item.spec.build, item.config, services),
-            )
+            plugin = build_plugin(item, self._services(item.spec.name))
             self._events.add(item.spec.name, plugin.observe)
             await self._stack.enter_async_context(plugin.lifespan())
             built.append((item.spec.name, plugin))
         self.plugins = built
 
-    def _pinned(self, key: ModelKey) -> bool:
-        return named(key, map(self.registry.canonical, self._settled.pinned))
-
-    def _wish(self, tag: str) -> None:
-        self.preloader.wish(tag)  # which is made after the cache
+    def _services(self, name: str) -> Services:
+        return Services(
+            **structs.asdict(self._parts.services(name)),
+            embedder=self.embedder,
+            registry=self.registry,
+            status=self.status,
+            ready=self.ready,
+        )
 
     def observe(self, name: str, observer: Callable[[Event], None]) -> None:
         """Call it for every event from now on, on the loop."""
@@ -303,8 +190,8 @@ class Runtime:
     ) -> tuple[Task, Sequence[Warming]]:
         """Starts it; `refs` None takes the most used models that are at hand."""
         if refs is None:
-            refs = await self.preloader.most_used(self.counters.most_used(MOST_USED))
-        return await self.preloader.ask(refs, most)
+            refs = await self._parts.preloader.most_used(self.counters.most_used(MOST_USED))
+        return await self._parts.preloader.ask(refs, most)
 
     def cache_status(self) -> CacheStatus:
         """The loaded models and the device's memory."""
@@ -317,14 +204,14 @@ class Runtime:
 
     async def card(self, listed: Listed) -> ModelCard:
         """A model's row in the listing."""
-        return await report.card(listed, self._manifests, self.cache.residents())
+        return await report.card(listed, self._parts.manifests, self.cache.residents())
 
     def info(self) -> Info:
         """The server at a glance."""
         return report.info(
             self.config,
             self._backend,
-            self._source_names,
+            [name for name, _ in self._parts.sources],
             self.cache.residents(),
             self.batcher.queued_tokens,
         )

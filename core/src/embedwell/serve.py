@@ -26,7 +26,7 @@ from embedwell.config.schema import Config, Server
 from embedwell.config.server import hosts, is_local
 from embedwell.errors import ConfigurationError
 from embedwell.interfaces.encoders import Backend
-from embedwell.loader import Plugins
+from embedwell.loader.plugins import Plugins
 from embedwell.runtime import Runtime
 from embedwell.transport import server, tls
 from embedwell.transport.sockets import listening

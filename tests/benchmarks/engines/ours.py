@@ -17,7 +17,7 @@ class Ours(Engine):
     def __init__(self, setting: Setting, precision: str) -> None:
         from embedwell.config.load import load
         from embedwell.errors import ConfigurationError
-        from embedwell.loader import load as load_plugins
+        from embedwell.loader.load import load as load_plugins
         from embedwell.runtime import Runtime
 
         given = {

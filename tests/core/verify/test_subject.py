@@ -10,7 +10,7 @@ from embedwell.config.schema import Config, Server, Sources
 from embedwell.errors import ModelNotFound
 from embedwell.interfaces.models import ModelRef
 from embedwell.interfaces.tasks import Task
-from embedwell.loader import load
+from embedwell.loader.load import load
 from embedwell.samples import TEXTS
 from embedwell.testing import make_model_folder
 from embedwell.verify.subject import Subject, find

@@ -11,7 +11,7 @@ from embedwell.bench.texts import generated
 from embedwell.config.schema import Config, Engine, Server, Sources
 from embedwell.interfaces.encoders import Batch, Encoder, EncoderFacts
 from embedwell.interfaces.models import ModelRef
-from embedwell.loader import load
+from embedwell.loader.load import load
 from embedwell.verify.encoders import Encoders
 from embedwell.verify.subject import Subject, find
 from embedwell.verify.verification import verify

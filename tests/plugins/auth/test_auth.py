@@ -15,7 +15,7 @@ from embedwell import (
     Unauthorized,
 )
 from embedwell.config.schema import Config as ServerConfig
-from embedwell.loader import load
+from embedwell.loader.load import load
 from embedwell.testing import FakeClock
 from embedwell_plugin_auth.auth import Auth
 from tests.plugins.auth.some_keys import ADMIN, USER, WRONG, bearer, table, tables

@@ -14,7 +14,7 @@ import pytest
 from embedwell import Invalid
 from embedwell.config.schema import Config as ServerConfig
 from embedwell.errors import ConfigurationError
-from embedwell.loader import load
+from embedwell.loader.load import load
 from embedwell_plugin_auth import digests
 from embedwell_plugin_auth.config import Config, Key, Reference
 from embedwell_plugin_auth.references import resolve

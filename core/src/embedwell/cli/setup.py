@@ -13,7 +13,7 @@ from embedwell.config.schema import Config
 from embedwell.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from embedwell.loader import Plugins
+    from embedwell.loader.plugins import Plugins
 
 T = TypeVar("T")
 
@@ -31,13 +31,13 @@ def prepare(arguments: argparse.Namespace, *, serving: bool = False) -> tuple[Co
 
 def examine(arguments: argparse.Namespace, *, serving: bool) -> tuple[Config, "Plugins", list[str]]:
     """As `prepare`, but returns the reasons; raises PluginError."""
-    from embedwell import loader
     from embedwell.engine import backends
+    from embedwell.loader.load import survey as survey_plugins
     from embedwell.models.aliases import settle
     from embedwell.transport import tls
 
     config, reasons = survey(config_path(arguments.config), os.environ, overrides(arguments))
-    plugins, faults = loader.survey(config)
+    plugins, faults = survey_plugins(config)
     later, engine = [*faults], config.engine
     _try(lambda: settle(config), later)
     if serving:

@@ -8,7 +8,7 @@ from typing import NoReturn, TypeVar
 from msgspec import structs
 
 from embedwell import exposure
-from embedwell.catalog import Lender, build_source
+from embedwell.catalog import Lender
 from embedwell.config.schema import Config
 from embedwell.errors import ConfigurationError, PluginError
 from embedwell.interfaces.embedding import EmbeddingCall, Embeddings
@@ -16,7 +16,8 @@ from embedwell.interfaces.models import Source
 from embedwell.interfaces.plugins import Plugin
 from embedwell.interfaces.services import Services
 from embedwell.interfaces.status import Readiness
-from embedwell.loader import Plugins, Registered, build
+from embedwell.loader.building import build_plugin, build_source, build_strategy
+from embedwell.loader.plugins import Plugins, Registered
 from embedwell.models.registry import SourceRegistry
 
 T = TypeVar("T")
@@ -57,9 +58,7 @@ class _Trial:
     def _strategies(self) -> None:
         for item in self._plugins.caches:
             if item.spec.name == self._config.cache.strategy:
-                what = f"cache strategy {item.spec.name}"
-                make = partial(item.spec.build, item.config)
-                self._try(partial(build, what, item.origin, make))
+                self._try(partial(build_strategy, item))
 
     def _sources(self) -> list[tuple[str, Source]]:
         found: list[tuple[str, Source]] = []
@@ -86,8 +85,7 @@ class _Trial:
             status=_not_serving,
             ready=_not_ready,
         )
-        make: Callable[[], Plugin] = partial(item.spec.build, item.config, services)
-        return build(f"plugin {item.spec.name}", item.origin, make)
+        return build_plugin(item, services)
 
     def _try(self, make: Callable[[], T]) -> T | None:
         try:

@@ -10,7 +10,7 @@ from embedwell.app import App, create_app
 from embedwell.config.schema import Config
 from embedwell.interfaces.encoders import Backend
 from embedwell.interfaces.events import Event
-from embedwell.loader import load
+from embedwell.loader.load import load
 from embedwell.runtime import Runtime
 from embedwell.transport.server import serve
 

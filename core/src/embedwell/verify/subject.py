@@ -15,7 +15,7 @@ from embedwell.interfaces.embedding import EmbeddingCall, Tokens
 from embedwell.interfaces.encoders import Batch
 from embedwell.interfaces.models import Manifest, ModelRef, Snapshot
 from embedwell.interfaces.tasks import Task, Tasks
-from embedwell.loader import Plugins
+from embedwell.loader.plugins import Plugins
 from embedwell.samples import tokenized
 from embedwell.tokenization.tokenizers import Tokenizers
 

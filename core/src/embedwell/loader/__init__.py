@@ -1,0 +1,1 @@
+"""Plugins: found, checked, configured by their tables, built."""
