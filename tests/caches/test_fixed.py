@@ -63,6 +63,13 @@ def test_a_model_just_loaded_keeps_its_time() -> None:
     assert answer.until == 51.0
 
 
+def test_an_idle_model_just_loaded_delays_no_drain() -> None:
+    idle = entry("idle", 2.0, loaded=49.5, weights=40)
+    full = state(entry("busy", 1.0, leases=1, weights=40), idle, budget=90)
+    answer = TWO.decide(wanted(60), full)
+    assert answer == Wait("busy models are drained", drain=("idle", "busy"))
+
+
 def test_a_preload_drains_nobody() -> None:
     busy = state(entry("a", 1.0, leases=1), entry("b", 2.0, leases=1))
     assert isinstance(TWO.decide(wanted(demand=False), busy), Refuse)

@@ -9,10 +9,10 @@ import pytest
 from embedwell.app import create_app
 from embedwell.config.schema import Server
 from embedwell.errors import Overloaded
-from embedwell.http.asgi import Message
+from embedwell.http.asgi import Message, Receive, Scope, Send
 from embedwell.http.leftover import Leftover
 from embedwell.interfaces.plugins import Caller, Plugin, RequestHead
-from embedwell.interfaces.routes import Reply, Request
+from embedwell.interfaces.routes import Mount, Reply, Request
 from tests.core.http.fake_core import FakeCore, app_of, route
 from tests.core.http.http_driver import Connection, ask, scope_of
 
@@ -54,6 +54,22 @@ async def test_draining_cuts_a_body_that_streams_at_once(reading: Reading) -> No
     assert (answer.status, answer.code) == (503, "DRAINING")
     assert answer.detail == "The server stopped before the request was done"
     assert reading.ended
+    await app.drained()
+
+
+async def test_a_mounted_application_is_cut_at_the_end_like_any_other(reading: Reading) -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        reading.begun.set()
+        await asyncio.Event().wait()
+
+    app = app_of(Mount(prefix="/m", app=application, access="manage"))
+    connection = Connection(app, scope_of("GET", "/m"))
+    connection.send(b"")
+    await reading.has_begun()
+    app.begin_drain()
+    app.cut()
+    answer = await connection.answer()
+    assert (answer.status, answer.code) == (503, "DRAINING")
     await app.drained()
 
 

@@ -58,7 +58,7 @@ class FixedSize:
             return Refuse("only models in recent use could make room", LATER)
         if leaving is None:
             return Refuse("pinned models leave no room", LATER)
-        until = max(entry.loaded_at + TENURE * entry.load_seconds for entry in leaving)
+        until = max(e.loaded_at + TENURE * e.load_seconds for e in leaving if _busy(e))
         if until > state.now:
             return Wait("busy models had too little time yet", until=until)
         return Wait("busy models are drained", drain=tuple(entry.key for entry in leaving))

@@ -1,6 +1,7 @@
 """One table → one Struct, with every fault of it rather than the first."""
 
 import math
+import re
 import tomllib
 import types
 from collections.abc import Collection, Mapping, Sequence
@@ -10,7 +11,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 
 S = TypeVar("S", bound=msgspec.Struct)
-PRIVATE = ("token", "secret", "password", "key")
+PRIVATE = ("token", "secret", "password", "key")  # rather one too many, such as max_batch_tokens
+GOT = re.compile(r", got \w+")
 
 
 class EnvText(str):
@@ -82,8 +84,8 @@ def _convert(kind: Any, value: Any, path: str, private: bool) -> tuple[Any, list
         if _finite(converted):
             return converted, []
         problem = "expected a finite number"
-    shown = "" if private else f", got {_short(value)}"
-    return None, [f"{path}: {_choices(kind) or _described(kind) or _plain(problem)}{shown}"]
+    said = f"{path}: {_choices(kind) or _described(kind) or _plain(problem)}"
+    return None, [said if private else f"{GOT.sub('', said)}, got {_short(value)}"]
 
 
 def _convert_each(

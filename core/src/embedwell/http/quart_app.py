@@ -45,7 +45,8 @@ def endpoint(
             reading = match.route.stream or match.route.body is not None
             await _run_quart(quart, match, scope, Client(receive, reading), send)
         elif match.app is not None and scope["type"] == "http":
-            await run_mount(match, scope, Client(receive, has_body(scope)), send)
+            async with dispatch.traffic.until_cut(stream=False):
+                await run_mount(match, scope, Client(receive, has_body(scope)), send)
         elif match.app is not None:
             await match.app(mounted(scope, match.pattern), receive, send)
 

@@ -75,6 +75,8 @@ class ModelLoaded(Event, frozen=True, kw_only=True, tag=True):
 
 
 class LoadFailed(Event, frozen=True, kw_only=True, tag=True):
+    """A load failed or found no room, after so many seconds; `code` is the error's."""
+
     model: str
     key: str
     seconds: float
@@ -100,6 +102,8 @@ class WorkerReplaced(Event, frozen=True, kw_only=True, tag=True):
 
 
 class TaskFinished(Event, frozen=True, kw_only=True, tag=True):
+    """Background work ended: done, failed or cancelled; `key` says what it was about."""
+
     id: str
     kind: str
     key: str

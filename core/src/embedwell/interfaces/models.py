@@ -144,8 +144,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
     `config` is the transformers configuration without anything that could name code.
     `max_tokens` counts special tokens. `positions` is the length of the position table, None
-    where positions are computed. `weights` are the tensors' bytes by file dtype, and `tensors`
-    their element count, so that bytes at any load dtype can be worked out.
+    where positions are computed. `bytes` are the tensors' as they are stored, `tensors` their
+    element count, so that bytes at any load dtype can be worked out.
     """
 
     folder: str  # of the transformer, below the snapshot; "" is the snapshot itself

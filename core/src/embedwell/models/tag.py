@@ -32,11 +32,6 @@ def parse(text: str) -> ModelRef:
     return ModelRef(name, revision or None, source or None)
 
 
-def format(ref: ModelRef) -> str:  # noqa: A001 - reads as tag.format
-    """The tag that `parse` takes apart into `ref`."""
-    return str(ref)
-
-
 def _invalid(text: str, why: str) -> Invalid:
     shown = ascii(text[: ECHO + 1])[1:-1]
     if len(shown) > ECHO:

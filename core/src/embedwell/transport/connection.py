@@ -128,7 +128,7 @@ class Connection:
             except TimeoutError:  # the client does not read: it may not hold the request for ever
                 self._writer.transport.abort()
                 await self._protocol.handle(Closed())
-            except (ConnectionError, RuntimeError):  # RuntimeError: it is closed already
+            except (OSError, RuntimeError):  # RuntimeError: it is closed already
                 await self._protocol.handle(Closed())
 
     def _rest(self, seconds: float) -> None:

@@ -63,7 +63,7 @@ class Connections:
         self._open: set[Task] = set()
         self._probing: dict[Task, Guest] = {}  # oldest first
         self._tasks: set[Task] = set()
-        self._silent_until = 0.0
+        self._silent_until: dict[str, float] = {}
         self._loop = asyncio.get_running_loop()
         self._acceptor = Acceptor(listener, self._take, self._wait, self._starved)
 
@@ -111,14 +111,14 @@ class Connections:
             self.rests(task, cancel)
 
     def _crowd(self, task: Task, end: Callable[[], object]) -> None:
-        self._warn(f"all {self._most} connections are busy: more are refused with 429")
+        self._warn("all %d connections are busy: more are refused with 429", self._most)
         if len(self._probing) >= PROBE_PLACES:
             self._make_room(self._probing)
         self._probing[task] = Guest(self._loop.time(), end)
 
     def _starved(self, why: str) -> None:
         self._make_room(self.resting)
-        self._warn(f"no connection can be accepted: {why}")
+        self._warn("no connection can be accepted: %s", why)
 
     async def _serve(self, client: socket.socket, crowded: bool) -> None:
         task = asyncio.current_task()
@@ -170,11 +170,12 @@ class Connections:
         guests.pop(oldest).end()
         return True
 
-    def _warn(self, text: str, *, trace: bool = False) -> None:
+    def _warn(self, text: str, *values: object, trace: bool = False) -> None:
+        """Each of a few texts once a minute, whatever else was said meanwhile."""
         now = self._loop.time()
-        if now >= self._silent_until:
-            self._silent_until = now + WARN_SECONDS
-            log.warning(text, exc_info=trace)
+        if now >= self._silent_until.get(text, 0.0):
+            self._silent_until[text] = now + WARN_SECONDS
+            log.warning(text, *values, exc_info=trace)
 
 
 def _settings() -> hypercorn.Config:

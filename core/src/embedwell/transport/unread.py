@@ -66,7 +66,7 @@ class Unread:
     while there are any.
     """
 
-    def __init__(self, stopping: asyncio.Event, warn: Callable[[str], None]) -> None:
+    def __init__(self, stopping: asyncio.Event, warn: Callable[[str, int], None]) -> None:
         self._stopping, self._warn = stopping, warn
         self._behind: set[Outgoing] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -122,7 +122,7 @@ class Unread:
             self._behind.discard(outgoing)
             outgoing.cut()
         if stalled:
-            self._warn(f"connections cut whose clients do not read: {len(stalled)}")
+            self._warn("connections cut whose clients do not read: %d", len(stalled))
 
 
 def _pieces(data: bytes) -> Iterator[bytes | memoryview]:

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from embedwell import LoadFailed, ModelEvicted, ModelLoaded, TaskFinished
 from embedwell_plugin_metrics.buckets import LOAD_SECONDS
-from embedwell_plugin_metrics.names import OTHER, Names
+from embedwell_plugin_metrics.names import Names
 
 
 class Models:
@@ -15,6 +15,7 @@ class Models:
     def __init__(self, registry: CollectorRegistry, models: Names) -> None:
         counter = partial(Counter, registry=registry)
         self._models = models
+        self._loaded: dict[str, set[str]] = {}  # keys by label: a model may have two revisions
         self._loads = Histogram(
             "embedwell_model_load_duration_seconds",
             "Loads that succeeded, from admission to ready.",
@@ -46,6 +47,7 @@ class Models:
     def loaded(self, event: ModelLoaded) -> None:
         label = self._models.label(event.model)
         self._loads.labels(label).observe(event.seconds)
+        self._loaded.setdefault(label, set()).add(event.key)
         if event.estimated:
             self._estimate.labels(label).set(event.measured / event.estimated)
 
@@ -55,7 +57,10 @@ class Models:
     def evicted(self, event: ModelEvicted) -> None:
         label = self._models.label(event.model)
         self._evictions.labels(label, event.cause).inc()
-        if label != OTHER:  # of which more may be loaded
+        left = self._loaded.get(label, set())
+        left.discard(event.key)
+        if not left:
+            self._loaded.pop(label, None)
             self._estimate.remove(label)
 
     def task(self, event: TaskFinished) -> None:

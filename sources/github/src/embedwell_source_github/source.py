@@ -77,7 +77,6 @@ class GitHubSource(Source):
                 body=Body,
                 replies={202: Task},
                 headers={"location": "The path of the task"},
-                errors=("VALIDATION_ERROR", "OVERLOADED"),
             )
         ]
 

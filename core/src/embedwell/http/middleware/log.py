@@ -1,4 +1,4 @@
-"""One line and one event per request, never a word of its body."""
+"""One line and one event per request, never an input text."""
 
 import logging
 import re

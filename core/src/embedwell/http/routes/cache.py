@@ -30,7 +30,7 @@ def _preload(core: Core) -> Route:
         body=PreloadRequest,
         replies={202: PreloadReply},
         headers={"location": "The path of the task"},
-        errors=("VALIDATION_ERROR", "SOURCE_ERROR"),
+        errors=("SOURCE_ERROR",),
     )
 
 
@@ -61,7 +61,6 @@ def _clear(core: Core) -> Route:
         summary="Unload models: idle ones now, others when their requests end",
         body=ClearRequest,
         replies={200: Cleared},
-        errors=("VALIDATION_ERROR",),
     )
 
 

@@ -28,6 +28,5 @@ def routes(core: Core) -> Sequence[Route]:
             access="embed",
             summary="Requests for a model by UTC day, from the day it appeared until today",
             replies={200: dict[str, int]},
-            errors=("VALIDATION_ERROR",),
         )
     ]

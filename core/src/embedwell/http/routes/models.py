@@ -32,7 +32,6 @@ def routes(core: Core) -> Sequence[Route]:
             access="embed",
             summary="The complete local models, one row per tag",
             replies={200: ModelList},
-            errors=("SOURCE_ERROR",),
         ),
         Route(
             method="GET",
@@ -41,7 +40,7 @@ def routes(core: Core) -> Sequence[Route]:
             access="embed",
             summary="One model, from local state",
             replies={200: Model},
-            errors=("NOT_FOUND", "VALIDATION_ERROR", "SOURCE_ERROR"),
+            errors=("SOURCE_ERROR",),
         ),
         Route(
             method="DELETE",
@@ -50,6 +49,6 @@ def routes(core: Core) -> Sequence[Route]:
             access="manage",
             summary="Delete a model in the source that serves it; requests in flight finish",
             replies={200: Deleted},
-            errors=("NOT_FOUND", "VALIDATION_ERROR", "CONFLICT", "SOURCE_ERROR"),
+            errors=("CONFLICT", "SOURCE_ERROR"),
         ),
     ]
