@@ -3,12 +3,12 @@
 import subprocess
 import sys
 
-from embedwell.serve import EXIT_CUT
+from embedwell.process import EXIT_CUT
 
 HANGS = """
 import threading
-from embedwell.serve import SPARE, _watchdog
-ending = _watchdog(0.1 - SPARE)
+from embedwell.process import SPARE, watchdog
+ending = watchdog(0.1 - SPARE)
 for _ in range(2):  # by a signal, and by what it leads to
     ending.set()
 threading.Event().wait()

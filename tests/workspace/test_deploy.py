@@ -11,7 +11,7 @@ import pytest
 from embedwell.config.load import load
 from embedwell.config.schema import Server
 from embedwell.config.server import hosts, is_local
-from embedwell.serve import SPARE
+from embedwell.process import SPARE
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "docs" / "deploy"

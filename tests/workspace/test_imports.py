@@ -40,7 +40,12 @@ ALLOWED: dict[str, set[str]] = {
     "runtime": INSIDE | PARTS | {"assembly"},
     "app": HALLS | ROOMS | PARTS | {"exposure", "runtime"},
     "transport": HALLS | {"http", "transport"},
-    "serve": HALLS | ROOMS | PARTS | {"exposure", "runtime", "app", "transport"},
+    "process": HALLS,
+    "announcing": HALLS | {"exposure", "logs", "runtime"},
+    "serve": HALLS
+    | ROOMS
+    | PARTS
+    | {"announcing", "exposure", "process", "runtime", "app", "transport"},
     "cli": HALLS
     | ROOMS
     | PARTS
