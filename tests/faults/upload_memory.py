@@ -27,8 +27,14 @@ def resident(pid: int, field: str = "VmRSS") -> int:
 
 
 def tree(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(below for child in children for below in tree(int(child)))]
+    """It and its children; one that has not become its own program yet shares the parent's pages."""
+    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    own = [child for child in children if command(child) != command(pid)]
+    return [pid, *(below for child in own for below in tree(child))]
+
+
+def command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
 
 
 def together(pid: int) -> int:
