@@ -203,6 +203,7 @@ def test_interrupted_the_download_goes_on_and_that_is_said(server: FakeServer) -
     with subprocess.Popen(
         [sys.executable, "-m", "embedwell", "pull", TAG, "--url", server.url],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "EMBEDWELL_API_KEY": "k3y"},
     ) as child:  # fmt: skip
         try:
             assert server.asked.wait(60)
@@ -212,7 +213,8 @@ def test_interrupted_the_download_goes_on_and_that_is_said(server: FakeServer) -
             child.kill()
     assert (child.returncode, out) == (130, "")
     assert "The download goes on in the server. To cancel it:" in told
-    assert f"curl -X DELETE {server.url}/tasks/t1" in told
+    key = '-H "Authorization: Bearer $EMBEDWELL_API_KEY"'  # the variable, not what it holds
+    assert f"curl -X DELETE {key} {server.url}/tasks/t1" in told
     assert "Traceback" not in told
     assert not [line for line in server.lines() if line.startswith("DELETE")]
 

@@ -4,8 +4,6 @@ import sys
 from typing import TextIO
 
 STEP = 10  # percent between two plain lines
-
-
 WIDTH = 24  # of a bar
 
 
@@ -30,6 +28,11 @@ class LiveLine:
         if self.live and self._shown:
             self._write(f"\r{' ' * self._shown}\r")
 
+    def end(self) -> None:
+        """Leave it as it stands; called also when nothing was shown."""
+        if self.live and self._shown:
+            self._write("\n")
+
     def _write(self, text: str) -> None:
         self.stream.write(text)
         self.stream.flush()
@@ -45,31 +48,19 @@ class ProgressLine:
 
     def __init__(self, label: str, stream: TextIO | None = None) -> None:
         self._label = label
-        self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
-        self._shown = ""
+        self._line = LiveLine(stream)
         self._next = 0
 
     def show(self, done: int, total: int | None) -> None:
         """The state as it is now."""
-        line = f"{self._label}  {_amount(done, total)}"
-        if self._live:
-            self._write(f"\r{line.ljust(len(self._shown))}")
-            self._shown = line
-            return
         percent = 100 * done // total if total else 0
-        if not self._shown or percent >= self._next:
-            self._write(f"{line}\n")
-            self._shown, self._next = line, percent // STEP * STEP + STEP
+        if self._line.live or percent >= self._next:
+            self._line.show(f"{self._label}  {_amount(done, total)}")
+            self._next = percent // STEP * STEP + STEP
 
     def end(self) -> None:
         """Leave the line as it stands; called also when nothing was shown."""
-        if self._live and self._shown:
-            self._write("\n")
-
-    def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+        self._line.end()
 
 
 def size(number: int) -> str:

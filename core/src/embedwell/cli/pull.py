@@ -65,7 +65,7 @@ def _github(ref: ModelRef, subfolder: str | None, name: str | None) -> dict[str,
 def follow(
     remote: Server, task: "TaskBody", line: ProgressLine, sleep: Callable[[float], None]
 ) -> "TaskBody":
-    """The task once it has ended; looks that fail for now are repeated, ten seconds long."""
+    """The task once it has ended; looks that fail for now are repeated, TRIES in a row."""
     failed = 0
     while task.status not in ENDED:
         line.show(task.progress.done, task.progress.total)
@@ -91,4 +91,6 @@ def _told(tag: str, task: "TaskBody") -> int:
 
 def _left(remote: Server, task: "TaskBody") -> None:
     print("The download goes on in the server. To cancel it:", file=sys.stderr)
-    print(f"  curl -X DELETE {printable(remote.url)}/tasks/{printable(task.id)}", file=sys.stderr)
+    key = ' -H "Authorization: Bearer $EMBEDWELL_API_KEY"' if remote.has_key else ""
+    where = f"{printable(remote.url)}/tasks/{printable(task.id)}"
+    print(f"  curl -X DELETE{key} {where}", file=sys.stderr)

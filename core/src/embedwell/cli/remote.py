@@ -48,6 +48,7 @@ class Server:
             raise _no_url(url)
         self._host, self._prefix, self._secure = parts.hostname, parts.path, parts.scheme == "https"
         self._headers = _headers(key)
+        self.has_key = bool(key)
 
     def ask(self, method: str, path: str, shape: type[S], body: object = None) -> S:
         """The answer as a Struct; raises RemoteError with what the server said."""
