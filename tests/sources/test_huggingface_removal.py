@@ -250,6 +250,16 @@ async def test_the_users_own_cache_is_not_ours_to_delete(case: Bench, tmp_path: 
     assert len(await source.models()) == 1
 
 
+async def test_what_lies_in_the_users_own_cache_is_not_said_to_be_gone(
+    case: Bench, tmp_path: Path
+) -> None:
+    store(tmp_path / "user/.cache/huggingface/hub", TINY, case.files, NEWER)
+    store(case.cache, TINY, case.files, COMMIT)
+    source = case.make(offline=True)
+    assert await source.delete(REF) == [COMMIT]
+    assert [row.key.revision for row in await source.models()] == [NEWER]
+
+
 async def test_a_model_that_is_not_there_cannot_be_deleted(case: Bench) -> None:
     with pytest.raises(ModelNotFound):
         await case.make().delete(REF)

@@ -1,7 +1,7 @@
 """The registry when models change: aliases, deletion, holds, and what was under way."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,10 @@ class Shelf(Source):
     async def models(self) -> list[Snapshot]:
         return self.rows
 
-    async def delete(self, ref: ModelRef) -> None:
+    async def delete(self, ref: ModelRef) -> Sequence[str] | None:
         gone = [r for r in self.rows if ref.revision in (None, r.key.revision)]
         self.rows = [r for r in self.rows if r not in gone]
+        return None
 
 
 class Unlisted(Shelf):
@@ -48,6 +49,14 @@ class Unlisted(Shelf):
 
     async def models(self) -> list[Snapshot]:
         return []
+
+
+class Partly(Shelf):
+    """Has what it may not delete: all but `r0`."""
+
+    async def delete(self, ref: ModelRef) -> list[str]:
+        await super().delete(ModelRef(ref.name, "r0"))
+        return ["r0"]
 
 
 class Broken(Shelf):
@@ -163,6 +172,14 @@ async def test_no_source_behind_the_one_that_lists_it_is_asked(tmp_path: Path) -
     bench = Bench(tmp_path)
     bench.hub.__class__ = Broken
     assert await deleted(bench, ModelRef(NAME)) == (f"upload:{NAME}@r1", ["r1"])
+
+
+async def test_a_source_may_say_which_revisions_went(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.upload.rows.append(snapshot("upload", revision="r0"))
+    bench.upload.__class__ = Partly
+    assert await deleted(bench, ModelRef(NAME)) == (f"upload:{NAME}@r0", ["r0"])
+    assert await bench.serves() == f"upload:{NAME}@r1"
 
 
 async def test_an_alias_is_not_deleted(tmp_path: Path) -> None:

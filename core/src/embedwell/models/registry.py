@@ -32,6 +32,13 @@ class Deletion(NamedTuple):
     key: ModelKey
     revisions: Sequence[str]
 
+    def done(self, gone: Sequence[str] | None) -> "Deletion":
+        """As the source did it: `gone` if it says so, else as it was asked for."""
+        if not gone:
+            return self
+        revisions = sorted(gone, key=lambda revision: revision != self.key.revision)
+        return Deletion(structs.replace(self.key, revision=revisions[0]), revisions)
+
 
 class _Row(NamedTuple):
     source: str
@@ -122,9 +129,9 @@ class SourceRegistry:
         source = dict(self._sources).get(key.source)
         if source is None:
             raise ReadOnly(f"No source of this server answers for {key}")
-        await source.delete(ModelRef(key.name, ref.revision and key.revision, key.source))
+        gone = await source.delete(ModelRef(key.name, ref.revision and key.revision, key.source))
         self.invalidate()
-        return going
+        return going.done(gone)
 
     async def _to_delete(self, ref: ModelRef) -> Listed:
         """By a branch, too, which no listing knows."""
