@@ -210,7 +210,7 @@ async def test_a_model_is_downloaded_ahead_of_use_and_its_progress_can_be_watche
     size = sum(map(len, hub.repos[TAG].files.values()))
     async with serve(backend=FakeBackend()) as client:
         accepted = await client.post("/models/huggingface", json={"model": TAG})
-        assert (accepted.status_code, accepted.json()["status"]) == (202, "running")
+        assert (accepted.status_code, accepted.json()["status"]) == (202, "queued")
         place = accepted.headers["location"]
         assert place == f"/tasks/{accepted.json()['id']}"
         half = await until(client, lambda task: task["progress"]["done"] > 0, place)

@@ -273,6 +273,8 @@ async def test_imports_wait_for_their_turn(
         await server.hanging.wait()
         second = await one.start(repository=TINY, revision="main", model="other")
         await driver.bring(repository=TINY)  # time enough for the second, if it did not wait
+        status = {task.id: task.status for task in one.services.tasks.list()}
+        assert status == {first.id: "running", second.id: "queued"}
         assert not any(path.endswith("/commits/main") for path in server.paths())
         await one.services.tasks.cancel(first.id)
         await one.services.tasks.result(second.id)

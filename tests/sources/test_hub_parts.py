@@ -18,8 +18,15 @@ from embedwell_source_huggingface.cache import LocalCache
 from embedwell_source_huggingface.config import Config, Env
 from embedwell_source_huggingface.files import choose
 from embedwell_source_huggingface.messages import Ask, Failed
-from embedwell_source_huggingface.process import MODULE, child, environment
+from embedwell_source_huggingface.process import (
+    MODULE,
+    TAIL,
+    child,
+    environment,
+    last_words,
+)
 from tests.sources.hub import COMMIT, contents, store
+from tests.sources.hub_bench import quiet
 
 PLAIN = ["config.json", "tokenizer.json", "model.safetensors"]
 SHARDS = ["model.safetensors.index.json", "model-00001-of-00002.safetensors",
@@ -213,6 +220,55 @@ async def test_a_child_that_hears_nothing_is_killed(tmp_path: Path) -> None:
             os.kill(asked.pid, signal.SIGSTOP)
         with pytest.raises(ProcessLookupError):
             os.kill(asked.pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("said", "logged"),
+    [
+        ("403 for url 'https://a.b/c?X-Sig=1&y=%2F'\nnext", "403 for url 'https://a.b/c?…'\nnext"),
+        ("with url: /c?X-Sig=1 (refused)", "with url: /c?… (refused)"),
+        ("What? Nothing", "What? Nothing"),
+    ],
+)
+async def test_queries_of_addresses_are_left_out(said: str, logged: str) -> None:
+    assert await heard(said) == logged
+
+
+async def test_of_much_the_end_is_kept_and_no_half_address() -> None:
+    assert await heard("https://a.b/c?X-Sig=" + "s" * TAIL + " and the end") == "and the end"
+    assert await heard("s" * 100_000) == ""
+
+
+async def heard(said: str) -> str:
+    stream = asyncio.StreamReader()
+    stream.feed_data(said.encode())
+    stream.feed_eof()
+    return await last_words(stream)
+
+
+async def test_a_child_that_is_left_in_a_hurry_is_heard_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A second cancellation, while the child ends, loses nothing of what is under way."""
+    caplog.set_level("INFO")
+    answered = asyncio.Event()
+
+    async def work() -> None:
+        environ = environment(os.environ, str(tmp_path), None)
+        async with child(ask("http://127.0.0.1:9"), environ) as asked:
+            assert await asked.hear() == Failed("unreachable")
+            answered.set()
+            await asyncio.Event().wait()
+
+    working = asyncio.create_task(work())
+    await answered.wait()
+    for _ in range(2):
+        working.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    await quiet()
+    assert "the child that talked to the Hub said: Connect" in caplog.text
 
 
 async def test_a_child_ends_with_the_server(tmp_path: Path) -> None:

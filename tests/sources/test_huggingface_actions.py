@@ -27,7 +27,7 @@ from embedwell.tasks.runner import TaskRunner
 from embedwell.testing import FakeClock, make_model_folder, make_services
 from embedwell_source_huggingface.config import Config
 from embedwell_source_huggingface.source import HubSource
-from tests.sources.hub import COMMIT, Hub, bare_user, contents
+from tests.sources.hub import COMMIT, SIGNATURE, Hub, bare_user, contents
 
 TINY = "some-owner/tiny"
 REF = ModelRef(TINY)
@@ -225,3 +225,18 @@ async def test_files_from_elsewhere_get_no_token_and_must_have_the_right_hash(
         assert (await pull(make(token="hf_secret"), model=TINY)).status == "done"
     finally:
         other.close()
+
+
+async def test_a_signed_address_is_not_logged(
+    hub: Hub, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    other = Hub()
+    other.status = 403
+    try:
+        hub.elsewhere = other.url
+        assert "refused access" in str((await pull(make(), model=TINY)).error)
+    finally:
+        other.close()
+    assert f"{other.url}/{TINY}/resolve" in caplog.text
+    assert SIGNATURE not in caplog.text

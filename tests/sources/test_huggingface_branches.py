@@ -19,6 +19,20 @@ async def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         yield made
 
 
+async def test_downloads_wait_for_their_turn(case: Bench) -> None:
+    source = case.make(max_concurrent=1)
+    case.add("some-owner/second", 1)
+    case.hub.hang_in = "model.safetensors"
+    first = await case.begin(source, model=TINY)
+    await asyncio.to_thread(case.hub.hanging.wait)
+    second = await case.begin(source, model="some-owner/second")
+    status = {task.id: task.status for task in case.services.tasks.list()}
+    assert status == {first.id: "running", second.id: "queued"}
+    case.hub.hang_in = ""
+    case.hub.resume.set()
+    assert [(await case.ended(task)).status for task in (first, second)] == ["done", "done"]
+
+
 async def test_names_asked_for_during_a_download_are_written_too(case: Bench) -> None:
     source = case.make()
     case.hub.hang_in = "model.safetensors"

@@ -93,6 +93,36 @@ async def test_one_commit_is_deleted_and_the_other_keeps_its_files(case: Bench) 
     assert (left.path / "model.safetensors").stat().st_size > 0
 
 
+async def test_what_other_programs_download_stays(case: Bench) -> None:
+    """Into the same folder, of a commit that this server does not know."""
+    old = store(case.cache, TINY, case.files, COMMIT)
+    store(case.cache, TINY, case.files | {"model.safetensors": b"other weights"}, NEWER)
+    blobs = old.parents[1] / "blobs"
+    own = (old / "model.safetensors").resolve()
+    theirs = {blobs / "a1b2", blobs / "a1b3.4c5d.incomplete"}  # linked to in a moment
+    for file in theirs:
+        file.write_bytes(b"arriving")
+    before = {*blobs.iterdir()}
+    await case.make(offline=True).delete(ModelRef(TINY, COMMIT))
+    await quiet()
+    assert {*blobs.iterdir()} == before - {own}
+
+
+async def test_an_erasure_that_was_interrupted_is_taken_up(case: Bench) -> None:
+    old = store(case.cache, TINY, case.files, COMMIT)
+    store(case.cache, TINY, case.files | {"model.safetensors": b"other weights"}, NEWER)
+    own = (old / "model.safetensors").resolve()
+    own.unlink()
+    own.mkdir()  # which cannot be unlinked
+    folders.mark(old.parents[1], COMMIT)
+    await case.make(offline=True).models()
+    own.rmdir()
+    own.write_bytes(b"weights")
+    await case.make(offline=True).models()
+    assert not own.exists()
+    assert not old.exists()
+
+
 async def test_a_branch_stands_for_its_commit(case: Bench) -> None:
     await case.pull(case.make(), model=TINY)
     case.hub.repos[TINY].commit = NEWER
@@ -167,7 +197,9 @@ async def test_files_that_cannot_be_removed_do_not_stop_the_source(
     path = store(case.cache, "a/stuck", case.files)
     store(case.cache, TINY, case.files)
     store(case.cache, "z/going", case.files)
-    (path.parents[1] / "blobs" / "folder" / "x").mkdir(parents=True)
+    blob = (path / "model.safetensors").resolve()
+    blob.unlink()
+    (blob / "x").mkdir(parents=True)
     for name in ("a/stuck", "z/going"):
         folders.mark(case.cache / folders.repo_folder(name), COMMIT)
     source = case.make(offline=True)
@@ -216,6 +248,16 @@ async def test_the_users_own_cache_is_not_ours_to_delete(case: Bench, tmp_path: 
     with pytest.raises(ReadOnly, match="only reads: remove it with huggingface_hub"):
         await source.delete(REF)
     assert len(await source.models()) == 1
+
+
+async def test_what_lies_in_the_users_own_cache_is_not_said_to_be_gone(
+    case: Bench, tmp_path: Path
+) -> None:
+    store(tmp_path / "user/.cache/huggingface/hub", TINY, case.files, NEWER)
+    store(case.cache, TINY, case.files, COMMIT)
+    source = case.make(offline=True)
+    assert await source.delete(REF) == [COMMIT]
+    assert [row.key.revision for row in await source.models()] == [NEWER]
 
 
 async def test_a_model_that_is_not_there_cannot_be_deleted(case: Bench) -> None:

@@ -1,14 +1,19 @@
 """Room for downloads: the store's share, the disk, and what goes for them."""
 
+import errno
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from embedwell import ModelRef
+from embedwell import Fetch, InsufficientStorage, ModelRef
 from embedwell.config.schema import Store
 from embedwell.models.files import Files
 from embedwell.models.room import RESERVE
-from tests.sources.hub_bench import TINY, Bench, bench
+from embedwell_source_huggingface.full import full
+from tests.sources.hub_bench import REF, TINY, Bench, bench
 
 FAR = 50_000_000_000_000  # bytes, more than the disk has that tests run on
 
@@ -89,3 +94,40 @@ async def test_a_folder_elsewhere_must_have_room_by_itself(
         source = case.make(max_size_gb=100_000, cache_dir=str(tmp_path / "elsewhere"))
         task = await case.pull(source, model=TINY)
         assert "The disk has no room for some-owner/tiny: 50000.0 GB" in str(task.error)
+
+
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """For this process and those that it starts: what exceeds it fails as on a full disk."""
+    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+
+
+async def test_a_disk_that_fills_up_during_a_download_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(tmp_path, monkeypatch) as case:
+        offer = await case.make().resolve(REF)
+        assert isinstance(offer, Fetch)
+        with files_no_larger_than(5_000), pytest.raises(InsufficientStorage) as refused:
+            await offer.run(lambda done, total: None)
+        assert str(refused.value) == f"The disk is full: {TINY} could not be downloaded"
+        assert (await offer.run(lambda done, total: None)).key == offer.key
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.ENOSPC, "x"), True),
+        (OSError(errno.EDQUOT, "x"), True),
+        (RuntimeError("CAS service error : IO Error: No space left on device (os error 28)"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (RuntimeError("CAS service error : Network error"), False),
+    ],
+)
+def test_a_full_disk_is_known_by_number_or_by_words(error: Exception, expected: bool) -> None:
+    assert full(error) is expected

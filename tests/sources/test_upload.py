@@ -1,5 +1,7 @@
 """Uploads end to end: every way in, replacing, rolling back, deleting."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,12 +9,20 @@ import pytest
 import pytest_asyncio
 
 from embedwell import ModelRef
-from embedwell.testing import SourceCase, SourceContract, make_model_folder, make_services
+from embedwell.testing import (
+    FakeBackend,
+    SourceCase,
+    SourceContract,
+    make_model_folder,
+    make_services,
+)
 from embedwell_source_upload.config import Config
 from embedwell_source_upload.plugin import register_sources
 from embedwell_source_upload.source import UploadSource
 from tests.core.models.archives import KINDS, pack_folder
 from tests.sources.upload_driver import Site, packed, site
+
+SLOW = 5 + 77  # the id of "w77" in the tiny tokeniser
 
 
 @pytest_asyncio.fixture
@@ -143,6 +153,26 @@ async def test_a_deleted_model_is_gone(running: Site, tmp_path: Path) -> None:
         assert (await running.embed(tag, "w1")).status_code == 404
     assert (await running.client.delete("/models/mine")).status_code == 404
     assert (await running.put("mine", packed(tmp_path))).json()["replaced"] is None
+
+
+async def test_a_deleted_model_drains_while_a_request_has_any_of_its_revisions(
+    tmp_path: Path,
+) -> None:
+    go, began = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        began.set()
+        go.wait()
+
+    async with site(tmp_path, backend=FakeBackend(faults={SLOW: wait})) as running:
+        old = (await running.put("mine", packed(tmp_path))).json()["revision"]
+        busy = asyncio.create_task(running.embed("mine", "w77"))
+        await asyncio.to_thread(began.wait)
+        new = (await running.put("mine", packed(tmp_path, hidden=16))).json()["revision"]
+        gone = (await running.client.delete("/models/mine")).json()
+        go.set()
+        assert (await busy).status_code == 200
+        assert (gone["revisions"], gone["state"]) == ([new, old], "draining")
 
 
 async def test_the_openapi_page_has_the_routes(running: Site) -> None:

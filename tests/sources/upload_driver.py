@@ -65,11 +65,14 @@ class Site:
 
 @asynccontextmanager
 async def site(
-    tmp_path: Path, upload: Mapping[str, Any] | None = None, **sections: Any
+    tmp_path: Path,
+    upload: Mapping[str, Any] | None = None,
+    backend: FakeBackend | None = None,
+    **sections: Any,
 ) -> AsyncIterator[Site]:
     config = settings(tmp_path, upload, **sections)
     async with (
-        running_server(config, backend=FakeBackend()) as server,
+        running_server(config, backend=backend or FakeBackend()) as server,
         httpx.AsyncClient(base_url=server.url, timeout=20) as client,
     ):
         yield Site(server, client, tmp_path / "data")

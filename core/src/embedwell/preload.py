@@ -70,6 +70,7 @@ class Preloader:
         self._tasks.start("wish", tag, partial(self._wished, tag))
 
     async def _wished(self, tag: str, progress: Progress) -> None:
+        progress(0, None)
         key = (await self._registry.describe(ModelRef(tag))).snapshot.key
         self.start([ModelRef(key.name, key.revision, key.source)])
 

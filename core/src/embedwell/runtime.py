@@ -176,7 +176,8 @@ class Runtime:
     async def delete(self, ref: ModelRef) -> Deleted:
         """Raises ModelNotFound, ReadOnly, SourceError."""
         key, revisions = await self.registry.delete(ref)
-        busy = any(r.snapshot.key == key and r.leases for r in self.cache.residents())
+        gone = [structs.replace(key, revision=revision) for revision in revisions]
+        busy = any(r.leases and r.snapshot.key in gone for r in self.cache.residents())
         return Deleted(
             model=key.name,
             revision=key.revision,

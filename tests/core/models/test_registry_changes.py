@@ -1,7 +1,7 @@
 """The registry when models change: aliases, deletion, holds, and what was under way."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from embedwell.config.schema import Sources
-from embedwell.errors import ModelNotFound, ReadOnly
+from embedwell.errors import ModelNotFound, ReadOnly, SourceError
 from embedwell.interfaces.models import Fetch, ModelKey, ModelRef, Progress, Snapshot, Source
 from embedwell.models.holds import Gone
 from embedwell.models.registry import SourceRegistry
@@ -38,9 +38,35 @@ class Shelf(Source):
     async def models(self) -> list[Snapshot]:
         return self.rows
 
-    async def delete(self, ref: ModelRef) -> None:
+    async def delete(self, ref: ModelRef) -> Sequence[str] | None:
         gone = [r for r in self.rows if ref.revision in (None, r.key.revision)]
         self.rows = [r for r in self.rows if r not in gone]
+        return None
+
+
+class Unlisted(Shelf):
+    """Serves what it does not list."""
+
+    async def models(self) -> list[Snapshot]:
+        return []
+
+
+class Partly(Shelf):
+    """Has what it may not delete: all but `r0`."""
+
+    async def delete(self, ref: ModelRef) -> list[str]:
+        await super().delete(ModelRef(ref.name, "r0"))
+        return ["r0"]
+
+
+class Broken(Shelf):
+    """Lists nothing and resolves nothing."""
+
+    async def resolve(self, ref: ModelRef) -> Snapshot | Fetch | None:
+        raise SourceError("the disk of the uploads is away")
+
+    async def models(self) -> list[Snapshot]:
+        raise SourceError("the disk of the uploads is away")
 
 
 class Bench:
@@ -51,7 +77,8 @@ class Bench:
         self.upload, self.hub = Shelf(None, services), Shelf(None, services)
         self.upload.rows, self.hub.rows = [snapshot("upload")], [snapshot("hub")]
         chain = [("upload", self.upload), ("hub", self.hub)]
-        self.registry = SourceRegistry(chain, self.tasks, Sources(), FakeClock(), **options)
+        settings = options.pop("settings", Sources())
+        self.registry = SourceRegistry(chain, self.tasks, settings, FakeClock(), **options)
 
     async def serves(self, tag: ModelRef | str = NAME) -> str:
         ref = tag if isinstance(tag, ModelRef) else ModelRef(tag)
@@ -108,6 +135,51 @@ async def test_a_name_is_deleted_with_all_its_revisions(tmp_path: Path) -> None:
     bench.upload.rows.append(snapshot("upload", revision="r0"))
     assert await deleted(bench, ModelRef(NAME)) == (f"upload:{NAME}@r1", ["r1", "r0"])
     assert await bench.serves() == f"hub:{NAME}@r1"
+
+
+@pytest.mark.parametrize("revision", [None, "r1", "main"])
+async def test_where_a_source_fails_nothing_is_deleted_further_down(
+    tmp_path: Path, revision: str | None
+) -> None:
+    bench = Bench(tmp_path)
+    bench.upload.__class__ = Broken
+    for ask in (bench.serves, bench.registry.delete):
+        with pytest.raises(SourceError, match="the disk of the uploads is away"):
+            await ask(ModelRef(NAME, revision))
+    assert bench.hub.rows == [snapshot("hub")]
+    await bench.registry.delete(ModelRef(NAME, source="hub"))
+    assert bench.hub.rows == []
+
+
+async def test_a_failure_that_requests_skip_is_skipped_for_a_deletion(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, settings=Sources(on_source_error="skip"))
+    bench.upload.__class__ = Broken
+    assert await deleted(bench, ModelRef(NAME)) == (f"hub:{NAME}@r1", ["r1"])
+
+
+@pytest.mark.parametrize("revision", [None, "r1"])
+async def test_a_source_that_does_not_list_what_it_serves_deletes_it(
+    tmp_path: Path, revision: str | None
+) -> None:
+    bench = Bench(tmp_path)
+    bench.upload.__class__ = Unlisted
+    assert await deleted(bench, ModelRef(NAME, revision)) == (f"upload:{NAME}@r1", ["r1"])
+    assert (bench.upload.rows, bench.hub.rows) == ([], [snapshot("hub")])
+    assert await bench.serves() == f"hub:{NAME}@r1"
+
+
+async def test_no_source_behind_the_one_that_lists_it_is_asked(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.hub.__class__ = Broken
+    assert await deleted(bench, ModelRef(NAME)) == (f"upload:{NAME}@r1", ["r1"])
+
+
+async def test_a_source_may_say_which_revisions_went(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.upload.rows.append(snapshot("upload", revision="r0"))
+    bench.upload.__class__ = Partly
+    assert await deleted(bench, ModelRef(NAME)) == (f"upload:{NAME}@r0", ["r0"])
+    assert await bench.serves() == f"upload:{NAME}@r1"
 
 
 async def test_an_alias_is_not_deleted(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ async def test_starts_and_ends_are_written_and_nothing_between() -> None:
         await asyncio.gather(bench.runner.result(task.id), return_exceptions=True)
     bench.runner.start("x", "c", forever)
     await bench.runner.aclose()
-    assert bench.journal.saves == ["running", "done", "running", "failed", "running", "cancelled"]
+    assert bench.journal.saves == ["queued", "done", "queued", "failed", "queued", "cancelled"]
     assert bench.kept() == {"c": "cancelled", "b": "failed", "a": "done"}
 
 
@@ -120,9 +120,9 @@ async def test_after_seven_days_nobody_asks_any_more() -> None:
     bench = Bench([ended("a", BEGIN - KEPT_SECONDS - 1), ended("b", BEGIN - KEPT_SECONDS + 1)])
     assert [*bench.journal.tasks] == ["id-b"]
     running = bench.runner.start("x", "c", forever)
-    assert bench.kept() == {"c": "running", "b": "done"}
+    assert bench.kept() == {"c": "queued", "b": "done"}
     bench.wall.now += 2
-    assert bench.kept() == {"c": "running"}
+    assert bench.kept() == {"c": "queued"}
     bench.wall.now += 10 * KEPT_SECONDS
     assert (await bench.runner.cancel(running.id)).status == "cancelled"
     assert bench.kept() == {"c": "cancelled"}

@@ -50,6 +50,21 @@ async def test_progress_goes_forward_only(bench: Bench) -> None:
     assert (now.status, now.done, now.total) == ("running", 5, 10)
 
 
+async def test_a_task_is_queued_until_its_work_begins(bench: Bench) -> None:
+    async def wait(progress: Progress) -> None:
+        await bench.gate.wait()
+        await bench.work(progress)
+
+    task = bench.runner.start("download", "a", wait)
+    await asyncio.sleep(0)
+    assert {task.status, bench.runner.get(task.id).status} == {"queued"}
+    assert (await bench.runner.cancel(task.id)).status == "cancelled"
+    bench.gate.set()
+    again = bench.runner.start("download", "a", wait)
+    await bench.runner.result(again.id)
+    assert bench.runner.get(again.id).status == "done"
+
+
 async def test_who_waits_may_leave(bench: Bench) -> None:
     task = bench.runner.start("download", "a", bench.work)
     waiter = asyncio.create_task(bench.runner.result(task.id))

@@ -32,6 +32,7 @@ async def nothing(progress: Progress) -> None:
 
 
 async def forever(progress: Progress) -> None:
+    progress(0, None)
     await asyncio.Event().wait()
 
 

@@ -195,8 +195,12 @@ class Source:
         """Complete local models, for listings; never asks the network."""
         return ()
 
-    async def delete(self, ref: ModelRef) -> None:
-        """Forget a model; by default a source cannot be changed (ReadOnly)."""
+    async def delete(self, ref: ModelRef) -> Sequence[str] | None:
+        """Forget a model; by default a source cannot be changed (ReadOnly).
+
+        Returns the revisions that are gone, None where that is what was asked for: the revision,
+        or all that were listed.
+        """
         raise ReadOnly(f"Models of this source are read-only: {ref}; remove it where it comes from")
 
     def routes(self) -> "Sequence[Route | Mount]":

@@ -13,7 +13,8 @@ TaskStatus = Literal["queued", "running", "done", "failed", "cancelled"]
 class Task(Struct, frozen=True, kw_only=True):
     """A task at one moment; times are Unix seconds.
 
-    `done` and `total` are bytes, for a preload models.
+    It is queued until its work first tells how far it is: so what waits for its turn says
+    nothing before. `done` and `total` are bytes, for a preload models.
     """
 
     id: str

@@ -26,13 +26,16 @@ class Answer(NamedTuple):
 
 
 async def ask(
-    chain: Sequence[tuple[str, Source]], ref: ModelRef, settings: Sources
+    chain: Sequence[tuple[str, Source]],
+    ref: ModelRef,
+    settings: Sources,
+    otherwise: Answer | None = None,
 ) -> Answer | None:
     """The first source that has it; a source that fails ends the search, unless told to skip.
 
     A skipped failure is raised after all where no other source has the model: whether it exists
-    is then unknown. None where nobody has it. Raises SourceError, or a source's own
-    EmbedwellError.
+    is then unknown. `otherwise` where nobody has it, which then no failure keeps from being the
+    answer. Raises SourceError, or a source's own EmbedwellError.
     """
     failure: EmbedwellError | None = None
     for name, source in chain:
@@ -46,9 +49,9 @@ async def ask(
             continue
         if found is not None:
             return Answer(name, found)
-    if failure is not None:
+    if failure is not None and otherwise is None:
         raise failure
-    return None
+    return otherwise
 
 
 async def listing(name: str, source: Source, seconds: float) -> Sequence[Snapshot]:

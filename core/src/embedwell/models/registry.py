@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, nullcontext
+from itertools import takewhile
 from typing import NamedTuple
 
 from msgspec import structs
@@ -13,7 +14,7 @@ from embedwell.interfaces.models import ModelKey, ModelRef, Snapshot, Source
 from embedwell.interfaces.services import Listed
 from embedwell.interfaces.tasks import Tasks
 from embedwell.models.answers import Answers
-from embedwell.models.asking import Answer, listing
+from embedwell.models.asking import Answer, ask, listing
 from embedwell.models.fetching import Fetching
 from embedwell.models.holds import Gone
 from embedwell.models.near import Known, Near
@@ -30,6 +31,13 @@ class Deletion(NamedTuple):
 
     key: ModelKey
     revisions: Sequence[str]
+
+    def done(self, gone: Sequence[str] | None) -> "Deletion":
+        """As the source did it: `gone` if it says so, else as it was asked for."""
+        if not gone:
+            return self
+        revisions = sorted(gone, key=lambda revision: revision != self.key.revision)
+        return Deletion(structs.replace(self.key, revision=revisions[0]), revisions)
 
 
 class _Row(NamedTuple):
@@ -112,17 +120,18 @@ class SourceRegistry:
         return Listed(kept, alias=alias, revisions=(kept.key.revision,))
 
     async def delete(self, ref: ModelRef) -> Deletion:
-        """Delete in the source that serves the tag; raises ModelNotFound, ReadOnly."""
+        """Delete in the source that serves the tag; raises ModelNotFound, ReadOnly, SourceError."""
         listed = await self._to_delete(ref)
         if listed.alias is not None:
             raise ReadOnly(f"{ref} is an alias of the server's configuration; delete its target")
-        key = listed.snapshot.key
+        going = await self._serving(ref, listed)
+        key = going.key
         source = dict(self._sources).get(key.source)
         if source is None:
             raise ReadOnly(f"No source of this server answers for {key}")
-        await source.delete(ModelRef(key.name, ref.revision and key.revision, key.source))
+        gone = await source.delete(ModelRef(key.name, ref.revision and key.revision, key.source))
         self.invalidate()
-        return Deletion(key, (key.revision,) if ref.revision else listed.revisions)
+        return going.done(gone)
 
     async def _to_delete(self, ref: ModelRef) -> Listed:
         """By a branch, too, which no listing knows."""
@@ -135,6 +144,16 @@ class SourceRegistry:
             if not isinstance(found, Snapshot):
                 raise
             return Listed(found)
+
+    async def _serving(self, ref: ModelRef, listed: Listed) -> Deletion:
+        """What is listed, unless a source before that one serves the tag: none need list it."""
+        key = listed.snapshot.key
+        before = [*takewhile(lambda item: item[0] != key.source, self._chain(ref))]
+        otherwise = Answer(key.source, listed.snapshot)
+        answer = await ask(before, ref, self._settings, otherwise)
+        if answer is None or answer is otherwise:
+            return Deletion(key, (key.revision,) if ref.revision else listed.revisions)
+        return Deletion(answer.found.key, (answer.found.key.revision,))
 
     def invalidate(self) -> None:
         """Forget every answer: a source's models changed."""

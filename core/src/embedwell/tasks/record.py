@@ -17,7 +17,7 @@ class Record:
         self.key = key
         self.created = created
         self.started = started
-        self.status: TaskStatus = "running"
+        self.status: TaskStatus = "queued"
         self.done = 0
         self.total: int | None = None
         self.finished: float | None = None
@@ -39,8 +39,9 @@ class Record:
         return record
 
     def progress(self, done: int, total: int | None) -> None:
-        """Goes forward only, and no further once it has ended."""
-        if self.status == "running":
+        """The work has begun; goes forward only, and no further once it has ended."""
+        if self.finished is None:
+            self.status = "running"
             self.done = max(self.done, done)
             self.total = total if total is None else max(total, self.done)
 

@@ -109,7 +109,7 @@ class TaskRunner:
             raise TaskNotFound(f"Task not found: {id[:100]}") from None
 
     def _stop(self, record: Record) -> None:
-        if record.worker is not None and record.status == "running":
+        if record.worker is not None:
             record.cancelling = True
             record.worker.cancel()
 

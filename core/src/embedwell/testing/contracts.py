@@ -49,26 +49,35 @@ class SourceContract:
 
     async def test_the_revision_finds_it_again(self, case: SourceCase) -> None:
         snapshot = await self._snapshot(case)
-        pinned = ModelRef(case.present.name, snapshot.key.revision)
-        again = await case.source.resolve(pinned)
+        again = await case.source.resolve(_pinned(snapshot))
         assert again is not None
         assert again.key == snapshot.key
 
     async def test_listed_models_are_local_and_resolve(self, case: SourceCase) -> None:
+        await self._snapshot(case)
         for snapshot in await case.source.models():
             assert isinstance(snapshot, Snapshot)
             assert await asyncio.to_thread(snapshot.path.is_dir)
+            again = await case.source.resolve(_pinned(snapshot))
+            assert isinstance(again, Snapshot)
+            assert again.key == snapshot.key
 
     async def test_deleting_an_absent_model_is_an_error(self, case: SourceCase) -> None:
         with pytest.raises(EmbedwellError):
             await case.source.delete(case.absent)
 
-    async def test_a_read_only_source_keeps_its_models(self, case: SourceCase) -> None:
-        await self._snapshot(case)
+    async def test_a_deleted_model_is_gone_and_a_read_only_one_stays(
+        self, case: SourceCase
+    ) -> None:
+        snapshot = await self._snapshot(case)
         try:
             await case.source.delete(case.present)
         except ReadOnly:
-            assert await case.source.resolve(case.present) is not None
+            assert await self._snapshot(case) == snapshot
+        else:
+            assert snapshot.key not in [row.key for row in await case.source.models()]
+            for ref in (case.present, _pinned(snapshot)):  # it may offer to fetch it again
+                assert not isinstance(await case.source.resolve(ref), Snapshot)
 
     async def _snapshot(self, case: SourceCase) -> Snapshot:
         answer = await case.source.resolve(case.present)
@@ -76,6 +85,10 @@ class SourceContract:
             answer = await answer.run(lambda done, total: None)
         assert isinstance(answer, Snapshot)
         return answer
+
+
+def _pinned(snapshot: Snapshot) -> ModelRef:
+    return ModelRef(snapshot.key.name, snapshot.key.revision)
 
 
 class CacheStrategyContract:

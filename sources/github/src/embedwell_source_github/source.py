@@ -91,6 +91,7 @@ class GitHubSource(Source):
         self._under_way += 1
         try:
             async with self._slots:
+                progress(0, None)
                 return await self._in_time(asked, progress)
         finally:
             self._under_way -= 1

@@ -4,7 +4,6 @@ Reads one request on its standard input, whose end means that the server is gone
 lines. Nothing else may import it.
 """
 
-import errno
 import os
 import sys
 import threading
@@ -14,6 +13,7 @@ from typing import Any, BinaryIO, NoReturn
 
 import msgspec
 
+from embedwell_source_huggingface.full import full
 from embedwell_source_huggingface.messages import (
     Absent,
     Ask,
@@ -106,7 +106,7 @@ def explain(error: Exception) -> Message:
 
 
 def _explain_other(error: Exception) -> Why:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if full(error):
         return "full"
     network = type(error).__module__.split(".")[0] in _NETWORK
     return "unreachable" if network or isinstance(error, OSError) else "bug"

@@ -3,7 +3,6 @@
 import os
 import secrets
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 
@@ -35,22 +34,32 @@ def unmark(folder: Path, commit: str) -> None:
 
 
 def erase(folder: Path, commit: str) -> bool:
-    """Remove a marked commit's files, and blobs that no other commit uses; False if not marked."""
+    """Remove a marked commit's files, and blobs that it alone uses; False if not marked.
+
+    Other blobs may be downloads of other programs, not linked yet. The links go last, so that
+    an erasure that was interrupted still knows its blobs.
+    """
     if not marked(folder, commit):
         return False
+    for blob in _blobs_of_none_but(folder / "snapshots" / commit):
+        (folder / "blobs" / blob).unlink(missing_ok=True)
     shutil.rmtree(folder / "snapshots" / commit, ignore_errors=True)
     (folder / "trees" / f"{commit}.json").unlink(missing_ok=True)
     shutil.rmtree(folder / ".no_exist" / commit, ignore_errors=True)
-    used = {link.resolve().name for link in (folder / "snapshots").rglob("*") if link.is_symlink()}
-    with suppress(FileNotFoundError):
-        for blob in (folder / "blobs").iterdir():
-            if blob.name not in used:
-                blob.unlink(missing_ok=True)
     if any((folder / "snapshots").glob("*")):
         unmark(folder, commit)
     else:
         shutil.rmtree(folder, ignore_errors=True)
     return True
+
+
+def _blobs_of_none_but(snapshot: Path) -> set[str]:
+    others = (path for path in snapshot.parent.glob("*") if path != snapshot)
+    return _blobs(snapshot).difference(*map(_blobs, others))
+
+
+def _blobs(snapshot: Path) -> set[str]:
+    return {link.resolve().name for link in snapshot.rglob("*") if link.is_symlink()}
 
 
 def named(ref: Path) -> str:

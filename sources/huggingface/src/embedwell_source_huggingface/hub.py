@@ -3,7 +3,7 @@
 import asyncio
 import os
 
-from embedwell import Progress, SourceError
+from embedwell import EmbedwellError, InsufficientStorage, Progress, SourceError
 from embedwell_source_huggingface.config import Access, Config, Places
 from embedwell_source_huggingface.files import Plan
 from embedwell_source_huggingface.messages import (
@@ -55,7 +55,10 @@ class Hub:
         raise _failure(repo, message)
 
     async def get(self, plan: Plan, progress: Progress) -> None:
-        """Brings the files to the cache; raises SourceError. What arrived is kept for a retry."""
+        """Brings the files to the cache; what arrived is kept for a retry.
+
+        Raises SourceError, InsufficientStorage.
+        """
         request = Get(
             repo=plan.repo,
             commit=plan.commit,
@@ -91,18 +94,19 @@ class Hub:
         return environment(os.environ, str(self._places.home.absolute()), self._access.endpoint)
 
 
-def _failure(repo: str, message: Message) -> SourceError:
+def _failure(repo: str, message: Message) -> EmbedwellError:
     if isinstance(message, Absent):
         return SourceError(f"{repo} is not on the Hugging Face Hub any more")
     if isinstance(message, Failed) and message.why == "unreachable":
         return Unreachable(f"The Hugging Face Hub could not be reached for {repo}")
+    if isinstance(message, Failed) and message.why == "full":
+        return InsufficientStorage(f"The disk is full: {repo} could not be downloaded")
     why, status = (message.why, message.status) if isinstance(message, Failed) else ("bug", 0)
     texts = {
         "gated": f"{repo} is restricted on the Hugging Face Hub: accept its terms, and {REMEDY}",
         "unauthorized": f"The Hugging Face Hub refused access to {repo} ({status}): {REMEDY}",
         "disabled": f"{repo} has been disabled on the Hugging Face Hub",
         "refused": f"The Hugging Face Hub answered {status} for {repo}",
-        "full": f"The disk is full: {repo} could not be downloaded",
         "corrupt": f"A file of {repo} arrived damaged and was removed: ask again",
     }
     unknown = f"The download of {repo} failed; the server's log has the reason"

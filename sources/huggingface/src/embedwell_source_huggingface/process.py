@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -17,7 +18,8 @@ log = logging.getLogger("embedwell.source.huggingface")
 
 MODULE = "embedwell_source_huggingface.download"
 MAX_LINE = 16 * 2**20  # a listing of 100,000 files
-TAIL = 4_000  # characters of the child's log that are kept
+TAIL = 4_000  # bytes of the child's log that are kept
+QUERY = re.compile(r"""(?<=\S)\?[^\s"'<>]+""")
 
 
 class Child:
@@ -50,16 +52,14 @@ async def child(request: Request, environ: Mapping[str, str]) -> AsyncIterator[C
         limit=MAX_LINE,
         start_new_session=True,
     )
-    noise = asyncio.get_running_loop().create_task(_drain(process))
+    assert process.stderr is not None
+    noise = asyncio.get_running_loop().create_task(last_words(process.stderr))
     try:
         await _send(process, request)
         yield Child(process)
     finally:
         _kill(process)
-        await process.wait()
-        tail = await noise
-        if tail:
-            log.info("the child that talked to the Hub said: %s", tail)
+        await asyncio.shield(_heard_out(process, noise))
 
 
 def environment(environ: Mapping[str, str], home: str, endpoint: str | None) -> dict[str, str]:
@@ -77,6 +77,13 @@ async def _send(process: Process, request: Request) -> None:
         await process.stdin.drain()
 
 
+async def _heard_out(process: Process, noise: "asyncio.Task[str]") -> None:
+    await process.wait()
+    tail = await noise
+    if tail:
+        log.info("the child that talked to the Hub said: %s", tail)
+
+
 def _kill(process: Process) -> None:
     assert process.stdin is not None
     process.stdin.close()
@@ -85,9 +92,11 @@ def _kill(process: Process) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-async def _drain(process: Process) -> str:
-    assert process.stderr is not None
+async def last_words(stream: asyncio.StreamReader) -> str:
+    """The end of what is said, without the queries of addresses, which carry signatures."""
     tail = b""
-    while data := await process.stderr.read(65_536):
-        tail = (tail + data)[-TAIL:]
-    return tail.decode(errors="replace").strip()
+    while data := await stream.read(65_536):
+        tail += data
+        if len(tail) > TAIL:  # what comes first now may be half an address
+            tail = b"".join(tail[-TAIL:].split(None, 1)[1:])
+    return QUERY.sub("?…", tail.decode(errors="replace").strip())

@@ -42,8 +42,8 @@ class Removal:
         """Whether a download writes there now."""
         return repo in self._writing
 
-    async def delete(self, ref: ModelRef) -> None:
-        """All revisions, or the one commit; raises ModelNotFound, ReadOnly, Conflict."""
+    async def delete(self, ref: ModelRef) -> Sequence[str]:
+        """All commits, or the one, and returns which; raises ModelNotFound, ReadOnly, Conflict."""
         if ref.name in self._downloading:
             raise Conflict(f"{ref.name} is being downloaded; cancel the task first", param="model")
         every = await self._services.threads.run(self._cache.every)
@@ -60,6 +60,7 @@ class Removal:
                 f"{ref} lies in a cache that this server only reads: remove it with huggingface_hub"
             )
         await self.remove(ours)
+        return [snapshot.key.revision for snapshot in ours]
 
     async def remove(self, snapshots: Sequence[Snapshot]) -> None:
         """From now on they are not found; their files go in the background."""

@@ -92,14 +92,16 @@ class HubSource(Source):
         await self._sweep()
         return await self.services.threads.run(self._cache.every)
 
-    async def delete(self, ref: ModelRef) -> None:
-        """Raises ModelNotFound, Conflict; ReadOnly where it lies in the user's own cache.
+    async def delete(self, ref: ModelRef) -> Sequence[str]:
+        """The commits that are gone; those in the user's own cache stay.
 
-        A branch or tag stands for the commit that it names here.
+        Raises ModelNotFound, Conflict; ReadOnly where there is nothing else. A branch or tag
+        stands for the commit that it names here.
         """
         await self._sweep()
-        await self._removal.delete(await self._pinned(ref))
+        gone = await self._removal.delete(await self._pinned(ref))
         self._commits = {k: v for k, v in self._commits.items() if k[0] != ref.name}
+        return gone
 
     def routes(self) -> Sequence[Route]:
         """The download ahead of use."""

@@ -116,6 +116,7 @@ class TrainingSource(Source):
         async with self._readers:
             files = self._digests.unread(content)
             done, total = 0, sum(file.signature.size for file in files)
+            progress(done, total)
             for file in files:
                 try:
                     await self.services.threads.run(self._digests.read, content, file)

@@ -1,0 +1,12 @@
+"""Whether a failure means that the disk has no room."""
+
+import errno
+import os
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def full(error: Exception) -> bool:
+    """By its number, or by its words: what is not written in Python raises a RuntimeError."""
+    number = error.errno if isinstance(error, OSError) else None
+    return number in FULL or any(os.strerror(code) in str(error) for code in FULL)
