@@ -116,6 +116,16 @@ async def test_out_of_memory_at_load_ends_in_a_back_off_and_an_exact_ledger() ->
 
 
 @fake_time
+async def test_an_attempt_that_failed_is_no_part_of_the_load_that_succeeded() -> None:
+    async with Bench() as bench:
+        bench.loader.seconds["A"] = 3.0
+        bench.loader.failures["A"] = [DeviceOutOfMemory("full")]
+        await bench.use("A")
+        assert bench.loader.loads == ["A", "A"]
+        assert bench.resident("A").load_seconds == pytest.approx(3.0)
+
+
+@fake_time
 async def test_a_model_larger_than_everything_is_refused_for_ever_and_nothing_leaves() -> None:
     async with Bench(pinned="B") as bench:
         for name in "AB":
