@@ -22,7 +22,7 @@ log = logging.getLogger("embedwell.loads")
 LOADS = 2  # models that load at once
 LOST = 8  # loads that were given up and have not returned; after so many none begins any more
 UNLOADS = 4  # that may be under way; once so many hang for good, every later one is a leak too
-DOUBT = 2  # times what the files say that a measurement is believed: only a load corrects it
+DOUBT = 2  # times the files' weights that measured ones are believed: only a load corrects them
 
 
 class BackendLoader:
@@ -56,17 +56,17 @@ class BackendLoader:
         self._unloading = BoundedThreads(UNLOADS)
 
     async def estimate(self, snapshot: Snapshot) -> Estimate:
-        """What an earlier load of the same content measured here, else from the files.
+        """Weights and seconds as an earlier load of the same content took them, else by the files.
 
-        A measurement far beyond what the files say could refuse the model for ever.
+        Weights far beyond what the files say could refuse the model for ever. The peak is the
+        backend's word each time: it depends on how many batches run side by side now.
         """
         said = self._backend.estimate(await self._manifests.of(snapshot))
         known = self._costs.get(self._key(snapshot))
         if known is None:
             return Estimate(said)
-        most = Need(DOUBT * said.weights, DOUBT * said.peak)
-        believed = known.weights + known.peak <= most.weights + most.peak
-        return Estimate(Need(known.weights, known.peak) if believed else most, known.seconds)
+        weights = min(known.weights, DOUBT * said.weights)
+        return Estimate(Need(weights, said.peak), known.seconds)
 
     async def load(self, snapshot: Snapshot) -> Loaded:
         """What the checks at a load find is remembered, and not looked for again."""
