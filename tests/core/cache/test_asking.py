@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from embedwell.errors import ModelError
+from embedwell.errors import ModelError, OutOfMemory
 from embedwell.interfaces.caches import Admit, CacheState, Decision, Need, Review, Wait, Wanted
 from embedwell.interfaces.encoders import Memory
 from embedwell.testing import FakeMemory
@@ -49,6 +49,48 @@ async def test_a_strategy_that_raises_leaves_nothing_draining() -> None:
         await late
         with pytest.raises(ModelError, match="the cache strategy raised"):
             await starved
+
+
+class Odd(FakeMemory):
+    """A driver that may answer anything."""
+
+    answer: object = None
+
+    def measure(self) -> Memory:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer  # type: ignore[return-value]
+
+
+@fake_time
+async def test_whatever_fails_nobody_is_left_waiting() -> None:
+    async with Bench() as bench:
+        memory = bench.cache._books._memory = Odd()
+        with pytest.raises(ModelError, match="the model cache failed, see the server's log"):
+            await asyncio.wait_for(bench.use("A"), 10)
+        memory.answer = Memory(100, 100)
+        await asyncio.sleep(10)
+        await asyncio.wait_for(bench.use("A"), 10)
+
+
+@fake_time
+async def test_after_a_failure_memory_is_looked_at_again_unasked() -> None:
+    async with Bench() as bench:
+        await bench.use("A")
+        memory = bench.cache._books._memory = Odd()
+        await asyncio.sleep(20)
+        memory.answer = Memory(100, 0)
+        await asyncio.sleep(20)
+        assert bench.states() == {}, "others took all of it"
+
+
+@fake_time
+async def test_a_driver_may_raise_anything() -> None:
+    async with Bench() as bench:
+        memory = bench.cache._books._memory = Odd()
+        memory.answer = ValueError("not enough values to unpack")
+        with pytest.raises(OutOfMemory, match="cannot be measured"):
+            await asyncio.wait_for(bench.use("A"), 10)
 
 
 class Counted(FakeMemory):

@@ -74,10 +74,18 @@ class Asking:
             self._timer, self._at = None, float("inf")
         if self._leaving.busy:
             return  # evict, measure, ask again: the end of the unload asks
-        self._books.look()
-        untils = [*self._ask(), *self._upkeep()]
-        if untils:
+        if untils := self._considered():
             self._remind(min(untils))
+
+    def _considered(self) -> list[float]:
+        """Returns when to consider again by itself; whatever fails, nobody is left waiting."""
+        try:
+            self._books.look()
+            return [*self._ask(), *self._upkeep()]
+        except Exception:
+            log.exception("the model cache failed")
+        self._turn_all_away("the model cache failed, see the server's log")
+        return [self._clock() + LOOK]
 
     def _remind(self, at: float) -> None:
         """Ask again at `at`, or earlier."""
@@ -93,10 +101,7 @@ class Asking:
             return [*self._serve_waiting(), *self._review()]
         except Exception:
             log.exception("the cache strategy failed")
-        self._set_draining(set())  # nobody is left who waits for that
-        message = "Model loading failed: the cache strategy raised, see the server's log"
-        for resident in self._books.residents.values():
-            self._turn_away(resident, ModelError(message))
+        self._turn_all_away("the cache strategy raised, see the server's log")
         return []
 
     def _serve_waiting(self) -> list[float]:
@@ -137,6 +142,11 @@ class Asking:
         else:
             error = too_large(wanted.tag, wanted.need, self._books.budget(), self._books.ever)
         self._turn_away(self._books.residents[wanted.key], error)
+
+    def _turn_all_away(self, why: str) -> None:
+        self._set_draining(set())  # nobody is left who waits for that
+        for resident in self._books.residents.values():
+            self._turn_away(resident, ModelError(f"Model loading failed: {why}"))
 
     def _turn_away(self, resident: Resident, error: EmbedwellError) -> None:
         if resident.admitted is not None:

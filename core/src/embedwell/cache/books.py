@@ -94,7 +94,7 @@ class Books:
     def _measure(self) -> None:
         try:
             self._measured = self._memory.measure()
-        except OSError as error:
+        except Exception as error:
             if not self._warned:
                 self._warned = True
                 log.error(
