@@ -17,9 +17,9 @@ from embedwell.interfaces.caches import Admit, Refuse, Wait, Wanted
 
 log = logging.getLogger("embedwell.cache")
 
-PATIENCE = 30.0  # seconds a model waits before no other is asked for
+STARVING = 30.0  # seconds after which no other is asked for before a model that waits
 SOONEST = 0.01  # seconds: an `until` that has passed must not ask again at once, for ever
-AGAIN = 1.0  # seconds until who waits is asked for again: others give memory back unannounced
+ASK_AGAIN = 1.0  # seconds until who waits is asked for again: others give memory back unannounced
 LOOK = 5.0  # seconds until memory is looked at while models hold some: others may need it
 
 
@@ -109,7 +109,7 @@ class Asking:
         untils: list[float] = []
         draining: set[str] = set()
         state = self._books.state()
-        for wanted in next_up(state.waiting, self._clock(), PATIENCE):
+        for wanted in next_up(state.waiting, self._clock(), STARVING):
             match self._books.ask(wanted, state):
                 case Admit(evict=()):
                     self._admit(wanted)
@@ -177,7 +177,7 @@ class Asking:
         untils = self._expire()
         residents = self._books.residents.values()
         if any(r.admitted is not None for r in residents):
-            untils.append(self._clock() + AGAIN)
+            untils.append(self._clock() + ASK_AGAIN)
         if any(r.state in LOADED for r in residents):
             untils.append(self._clock() + LOOK)
         return untils

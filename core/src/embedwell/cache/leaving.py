@@ -174,7 +174,12 @@ class Leaving:
         self._leaks += 1
         number = self._leaks
         self._books.leaking[number] = encoder.facts.need.weights
-        task.add_done_callback(lambda _: self._books.leaking.pop(number))
+
+        def ended(task: "asyncio.Task[None]") -> None:
+            del self._books.leaking[number]
+            self._books.freed()
+
+        task.add_done_callback(ended)
 
     def _own(
         self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]

@@ -169,6 +169,7 @@ class Owner:
 
     def _returned(self, ended: "asyncio.Future[None]") -> None:
         del self._books.overdue[ended]
+        self._books.freed()
         self._resident.until = self._clock()
 
     def _forget(self, error: EmbedwellError) -> None:

@@ -108,9 +108,10 @@ class Memory(Struct, frozen=True):
 
 
 class DeviceMemory(Protocol):
-    """Measures a device: CUDA, host memory, or a fake; raises OSError where it cannot."""
+    """Measures a device: CUDA, host memory, or a fake."""
 
-    def measure(self) -> Memory: ...
+    def measure(self) -> Memory:
+        """Called on the event loop: it must be quick. Raises OSError where it cannot."""
 
 
 class Backend(Protocol):
