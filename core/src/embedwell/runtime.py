@@ -184,6 +184,7 @@ class Runtime:
                 engine=report.engine(),
                 samples=partial(samples.tokenized, tokenizers),
                 deadline=self.config.cache.load_timeout,
+                clock=self.clock,
             ),
             self._strategy,
             self._backend.memory,
