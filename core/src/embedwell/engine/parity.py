@@ -105,7 +105,9 @@ def _check_packed(body: Body, longest: int) -> tuple[Comparison | None, str]:
 def _packed_rows(body: Body, texts: Group) -> Tensor:
     try:
         return _run(body, texts, packed=True)
-    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except Unpackable:
+        raise
+    except Exception as error:
         if is_out_of_memory(error):
             raise
         raise Unpackable(f"it refuses a packed row ({type(error).__name__})") from None
