@@ -15,6 +15,7 @@ from torch import Tensor
 
 from embedwell.engine.attention import Unpackable
 from embedwell.engine.body import Body
+from embedwell.engine.distances import distances
 from embedwell.engine.memory import is_out_of_memory
 from embedwell.engine.packing import Group, Ids
 from embedwell.interfaces.encoders import Batch
@@ -123,8 +124,7 @@ def _run(body: Body, group: Group, packed: bool) -> Tensor:
 
 
 def _distance(one: Tensor, other: Tensor) -> float:
-    cosine = torch.cosine_similarity(one.double(), other.double(), dim=-1)
-    return float((1 - cosine).clamp(min=0).max())
+    return float(distances(one.numpy(), other.numpy()).max())
 
 
 def _error(one: Tensor, other: Tensor) -> float:

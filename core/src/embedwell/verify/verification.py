@@ -10,7 +10,7 @@ import numpy as np
 from embedwell import __version__
 from embedwell.interfaces.encoders import Encoder, EncoderFacts
 from embedwell.verify import peer
-from embedwell.verify.comparing import check, distances, encoded
+from embedwell.verify.comparing import check, encoded
 from embedwell.verify.compositions import Batches, alone, together
 from embedwell.verify.encoders import Encoders
 from embedwell.verify.results import Check, Progress, Verification
@@ -73,6 +73,7 @@ class _Runs:
 
 
 def _batches(runs: _Runs, encoder: Encoder, ours: "Rows") -> Check:
+    from embedwell.engine.distances import distances
     from embedwell.engine.tolerances import COMPOSITION
 
     mixtures, dtype = together(runs.count), encoder.facts.verdict.dtype
@@ -83,31 +84,33 @@ def _batches(runs: _Runs, encoder: Encoder, ours: "Rows") -> Check:
     return check("batches", what, np.max(found, axis=0), COMPOSITION[dtype])
 
 
-def _precision(dtype: str, ours: "Rows", exact: "Rows") -> Check:
+def _against(name: str, what: str, rows: "Rows", others: "Rows", dtype: str = EXACT) -> Check:
+    """Whether they are as near as two kinds of computing in this dtype are to be."""
+    from embedwell.engine.distances import distances
     from embedwell.engine.tolerances import FLOORS
 
+    return check(name, what, distances(rows, others), 1 - FLOORS[dtype])
+
+
+def _precision(dtype: str, ours: "Rows", exact: "Rows") -> Check:
     if dtype == EXACT:
         return Check(name="precision", what="", verdict="skipped", note=f"it computes in {EXACT}")
-    return check("precision", f"{dtype} against {EXACT}", distances(ours, exact), 1 - FLOORS[dtype])
+    return _against("precision", f"{dtype} against {EXACT}", ours, exact, dtype)
 
 
 def _transformers(exact: "Rows", stock: "Rows") -> Check:
-    from embedwell.engine.tolerances import FLOORS
-
     what = f"our {EXACT} against its stock layers, one by one"
-    return check("transformers", what, distances(exact, stock), 1 - FLOORS[EXACT])
+    return _against("transformers", what, exact, stock)
 
 
 def _peer(subject: Subject, exact: "Rows", progress: Progress) -> Check:
-    from embedwell.engine.tolerances import FLOORS
-
     steps = progress.begin(f"{peer.NAME}: each text alone", len(subject.texts))
     what = f"our {EXACT} against its encode(), one by one"
     try:
         rows = peer.vectors(subject.snapshot.path, subject.texts, steps)
     except peer.Absent as error:
         return Check(name=peer.NAME, what=what, verdict="skipped", note=str(error))
-    return check(peer.NAME, what, distances(exact, rows), 1 - FLOORS[EXACT])
+    return _against(peer.NAME, what, exact, rows)
 
 
 def _summary(
