@@ -1,6 +1,6 @@
 """Vectors of texts in batches of any making, and the verdict on how far apart they are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embedwell.errors import ModelError
 from embedwell.interfaces.embedding import Tokens
-from embedwell.interfaces.encoders import Batch, Encoder
+from embedwell.interfaces.encoders import Encoder, batch_of
 from embedwell.verify.compositions import Batches
 from embedwell.verify.results import Check
 
@@ -41,15 +41,6 @@ def encoded(
         bad = int(np.argmin(finite))
         raise ModelError(f"it gives values that are not finite for text {bad}: do not serve it")
     return rows
-
-
-def batch_of(tokens: Tokens, indices: Sequence[int]) -> Batch:
-    """These of the texts."""
-    return Batch(
-        b"".join(tokens.ids[index] for index in indices),
-        tuple(tokens.lengths[index] for index in indices),
-        (tokens.skip,) * len(indices),
-    )
 
 
 def check(name: str, what: str, found: Distances, tolerance: float) -> Check:
