@@ -13,13 +13,14 @@ import numpy as np
 from embedwell import samples
 from embedwell.bench.texts import generated
 from embedwell.engine.backends import create
+from embedwell.engine.distances import distances
 from embedwell.engine.tolerances import COMPOSITION
 from embedwell.interfaces.embedding import EmbeddingCall, Tokens
-from embedwell.interfaces.encoders import Encoder, Trial
+from embedwell.interfaces.encoders import Encoder, Trial, batch_of
 from embedwell.interfaces.models import ModelRef
 from embedwell.models import manifest
 from embedwell.tokenization import tokenizers
-from embedwell.verify.comparing import batch_of, distances, encoded
+from embedwell.verify.comparing import encoded
 from embedwell.verify.compositions import alone
 from tests.e2e.minilm import package_folder
 from tests.e2e.texts import five_hundred

@@ -17,11 +17,10 @@ from embedwell import samples
 from embedwell.bench.texts import generated
 from embedwell.engine.backends import create
 from embedwell.interfaces.embedding import EmbeddingCall, Tokens
-from embedwell.interfaces.encoders import Batch, Encoder, Trial
+from embedwell.interfaces.encoders import Batch, Encoder, Trial, batch_of
 from embedwell.interfaces.models import ModelRef
 from embedwell.models import manifest
 from embedwell.tokenization import tokenizers
-from embedwell.verify.comparing import batch_of
 from tests.e2e.minilm import package_folder
 
 BATCHES, SHOWN = 40, 16

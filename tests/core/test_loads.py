@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,18 +11,18 @@ import pytest
 from msgspec import structs
 
 from embedwell import report
-from embedwell.cache.loading import Overdue
+from embedwell.cache.loading import Loaded, Overdue
 from embedwell.errors import Loading, ModelError
 from embedwell.interfaces.caches import Estimate, Need
 from embedwell.interfaces.encoders import Batch, Trial
 from embedwell.interfaces.models import Manifest, ModelKey, Snapshot
-from embedwell.loads import LOST, UNLOADS, BackendLoader
+from embedwell.loads import LOADS, LOST, UNLOADS, BackendLoader
 from embedwell.models.manifests import Manifests
 from embedwell.state.costs import Cost, CostKey, Costs
 from embedwell.state.database import Database
 from embedwell.tasks.threads import BoundedThreads
-from embedwell.testing import FakeBackend, FakeEncoder
-from tests.core.cache.cache_bench import DTYPE, Bench
+from embedwell.testing import FakeBackend, FakeClock, FakeEncoder
+from tests.core.cache.cache_bench import DTYPE, Bench, settled
 from tests.core.tokenization.small_tokenizers import MANIFEST
 
 A = Snapshot(Path("/nowhere/A"), ModelKey("test", "A", "1"), "abc")
@@ -43,6 +44,7 @@ def loader(
     *,
     engine: str = "e",
     deadline: float = 60,
+    clock: Callable[[], float] = time.monotonic,
 ) -> BackendLoader:
     """`asked` gets the names of models that samples are made for."""
     manifest = structs.replace(MANIFEST, bytes=FROM_FILES.weights)
@@ -60,20 +62,21 @@ def loader(
         engine=engine,
         samples=samples,
         deadline=deadline,
+        clock=clock,
     )
 
 
 @pytest.mark.parametrize(
     ("remembered", "expected"),
     [
-        (Need(1300, 250), Need(1300, 250)),
-        (Need(200, 2000), Need(200, 2000)),
-        (Need(10, 1), Need(10, 1)),
-        (Need(2000, 201), Need(2000, 200)),
-        (Need(900_000_000_000, 0), Need(2000, 200)),
+        (Need(1300, 250), Need(1300, 100)),
+        (Need(200, 2000), Need(200, 100)),
+        (Need(10, 1), Need(10, 100)),
+        (Need(2001, 100), Need(2000, 100)),
+        (Need(900_000_000_000, 0), Need(2000, 100)),
     ],
 )
-async def test_a_measurement_is_believed_up_to_twice_what_the_files_say(
+async def test_measured_weights_are_believed_up_to_twice_the_files_and_no_peak(
     costs: Costs, remembered: Need, expected: Need
 ) -> None:
     costs.put(
@@ -93,10 +96,28 @@ async def test_a_load_replaces_what_was_remembered(costs: Costs) -> None:
     assert (await loads.estimate(A)).need == FROM_FILES
 
 
+async def test_the_wait_for_a_thread_is_no_part_of_a_load(costs: Costs) -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    begun, free = threading.Barrier(LOADS + 1), threading.Event()
+    backend.load_faults = {"held": lambda: (begun.wait(), free.wait())}
+    loads = loader(costs, backend, clock=clock)
+    held = structs.replace(A, path=Path("/nowhere/held"), digest="held")
+    for each in (held, A):
+        await loads.estimate(each)  # their manifests are known, so they begin in order
+    tasks = [asyncio.create_task(loads.load(each)) for each in (*LOADS * [held], A)]
+    await asyncio.to_thread(begun.wait)
+    await settled()
+    clock.now += 5
+    free.set()
+    assert [loaded.seconds for loaded in await asyncio.gather(*tasks)] == [*LOADS * [5.0], 0.0]
+    assert (await loads.estimate(held)).seconds == 5
+    assert (await loads.estimate(A)).seconds == 0
+
+
 async def test_what_a_load_found_is_not_looked_for_again(costs: Costs) -> None:
     backend, asked = FakeBackend(), list[str]()
     loads = loader(costs, backend, asked)
-    found = (await loads.load(A)).facts.verdict
+    found = (await loads.load(A)).encoder.facts.verdict
     for _ in range(2):
         await loads.load(A)
     assert backend.trials == [Trial(samples=SAMPLES), *2 * [Trial(known=found)]]
@@ -200,7 +221,7 @@ async def test_a_load_that_takes_too_long_is_closed_when_it_comes(
     backend.gate.set()
     await asyncio.wait_for(late.value.ended, 30)
     assert [encoder.closed for encoder in backend.encoders] == ([True] if error is None else [])
-    again = await loads.load(A)
+    again = (await loads.load(A)).encoder
     assert isinstance(again, FakeEncoder)
     assert not again.closed
 
@@ -236,7 +257,7 @@ async def test_loads_that_hang_hold_up_no_other_until_they_are_many(costs: Costs
     told = await asyncio.gather(
         *(loads.load(stuck) for _ in range(LOST - 1)), loads.load(A), return_exceptions=True
     )
-    assert isinstance(told[-1], FakeEncoder)
+    assert isinstance(told[-1], Loaded)
     late = [error.ended for error in told if isinstance(error, Overdue)]
     assert len(late) == LOST - 1
     with pytest.raises(Overdue) as last:
@@ -245,4 +266,4 @@ async def test_loads_that_hang_hold_up_no_other_until_they_are_many(costs: Costs
         await loads.load(A)
     free.set()
     await asyncio.wait_for(asyncio.gather(*late, last.value.ended), 30)
-    assert isinstance(await loads.load(A), FakeEncoder)
+    assert isinstance(await loads.load(A), Loaded)

@@ -139,6 +139,7 @@ class Assembly:
                 engine=report.engine(),
                 samples=partial(samples.tokenized, self._tokenizers),
                 deadline=settings.load_timeout,
+                clock=self._clock,
             ),
             self._strategy,
             self._backend.memory,

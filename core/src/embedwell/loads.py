@@ -4,9 +4,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
-from embedwell.cache.loading import Overdue
+from embedwell.cache.loading import Loaded, Overdue
 from embedwell.errors import Loading
 from embedwell.interfaces.caches import Estimate, Need
 from embedwell.interfaces.encoders import Backend, Batch, Encoder, Trial
@@ -21,7 +22,7 @@ log = logging.getLogger("embedwell.loads")
 LOADS = 2  # models that load at once
 LOST = 8  # loads that were given up and have not returned; after so many none begins any more
 UNLOADS = 4  # that may be under way; once so many hang for good, every later one is a leak too
-DOUBT = 2  # times what the files say that a measurement is believed: only a load corrects it
+DOUBT = 2  # times the files' weights that measured ones are believed: only a load corrects them
 
 
 class BackendLoader:
@@ -41,6 +42,7 @@ class BackendLoader:
         """`samples` are texts as the model's own tokeniser gives them.
 
         A load that takes more than `deadline` seconds is given up.
+        `clock` is asked in threads, too.
         """
         self._backend = backend
         self._manifests = manifests
@@ -54,33 +56,38 @@ class BackendLoader:
         self._unloading = BoundedThreads(UNLOADS)
 
     async def estimate(self, snapshot: Snapshot) -> Estimate:
-        """What an earlier load of the same content measured here, else from the files.
+        """Weights and seconds as an earlier load of the same content took them, else by the files.
 
-        A measurement far beyond what the files say could refuse the model for ever.
+        Weights far beyond what the files say could refuse the model for ever. The peak is the
+        backend's word each time: it depends on how many batches run side by side now.
         """
         said = self._backend.estimate(await self._manifests.of(snapshot))
         known = self._costs.get(self._key(snapshot))
         if known is None:
             return Estimate(said)
-        most = Need(DOUBT * said.weights, DOUBT * said.peak)
-        believed = known.weights + known.peak <= most.weights + most.peak
-        return Estimate(Need(known.weights, known.peak) if believed else most, known.seconds)
+        weights = min(known.weights, DOUBT * said.weights)
+        return Estimate(Need(weights, said.peak), known.seconds)
 
-    async def load(self, snapshot: Snapshot) -> Encoder:
+    async def load(self, snapshot: Snapshot) -> Loaded:
         """What the checks at a load find is remembered, and not looked for again."""
         manifest = await self._manifests.of(snapshot)
         trial = await self._trial(snapshot, manifest)
         if self._threads.lost >= LOST:
             raise Loading(f"Model loading failed: {LOST} earlier loads never ended")
-        began = self._clock()
         try:
-            encoder = await self._threads.run(self._backend.load, snapshot.path, manifest, trial)
+            loaded = await self._threads.run(self._load, snapshot.path, manifest, trial)
         except GivenUp as late:
             raise Overdue(self._deadline, self._ending(late.call, snapshot.key.name)) from None
-        need, seconds = encoder.facts.need, self._clock() - began
-        cost = Cost(need.weights, need.peak, seconds, encoder.facts.verdict)
+        need, verdict = loaded.encoder.facts.need, loaded.encoder.facts.verdict
+        cost = Cost(need.weights, need.peak, loaded.seconds, verdict)
         self._costs.put(self._key(snapshot), cost)
-        return encoder
+        return loaded
+
+    def _load(self, path: Path, manifest: Manifest, trial: Trial) -> Loaded:
+        """In a thread: the wait for one is no part of a load."""
+        began = self._clock()
+        encoder = self._backend.load(path, manifest, trial)
+        return Loaded(encoder, self._clock() - began)
 
     async def _trial(self, snapshot: Snapshot, manifest: Manifest) -> Trial:
         known = self._costs.get(self._key(snapshot))
@@ -88,7 +95,7 @@ class BackendLoader:
             return Trial(known=known.verdict)
         return Trial(samples=await self._samples(snapshot, manifest))
 
-    def _ending(self, load: "asyncio.Future[Encoder]", model: str) -> "asyncio.Future[None]":
+    def _ending(self, load: "asyncio.Future[Loaded]", model: str) -> "asyncio.Future[None]":
         """Done once the load has returned after all, and what it brought is closed."""
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -97,11 +104,11 @@ class BackendLoader:
                 log.error("loading %s, given up before, ended in an error", model, exc_info=error)
             ended.set_result(None)
 
-        def returned(load: "asyncio.Future[Encoder]") -> None:
+        def returned(load: "asyncio.Future[Loaded]") -> None:
             if load.cancelled() or load.exception() is not None:
                 over(load)
             else:
-                closing = self._unloading.begin(self._close, load.result())
+                closing = self._unloading.begin(self._close, load.result().encoder)
                 closing.add_done_callback(over)
 
         load.add_done_callback(returned)

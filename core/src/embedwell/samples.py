@@ -1,7 +1,7 @@
 """Texts that every model is tried with at its first load: short and long, several languages."""
 
 from embedwell.interfaces.embedding import EmbeddingCall
-from embedwell.interfaces.encoders import Batch
+from embedwell.interfaces.encoders import Batch, batch_of
 from embedwell.interfaces.models import Manifest, ModelRef, Snapshot
 from embedwell.tokenization.tokenizers import Tokenizers
 
@@ -37,5 +37,4 @@ async def tokenized(tokenizers: Tokenizers, snapshot: Snapshot, manifest: Manife
     ref = ModelRef(snapshot.key.name)
     call = EmbeddingCall(ref=ref, texts=TEXTS, timeout=60)
     tokens = await tokenizers.encode(snapshot, manifest, call)
-    skips = (tokens.skip,) * len(tokens.lengths)
-    return Batch(b"".join(tokens.ids), tokens.lengths, skips)
+    return batch_of(tokens, range(len(tokens.lengths)))

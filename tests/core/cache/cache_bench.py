@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
 
+from embedwell.cache.loading import Loaded
 from embedwell.cache.model_cache import ModelCache
 from embedwell.cache.resident import Lease, Resident
 from embedwell.interfaces.caches import CacheStrategy, Estimate, Need
@@ -14,7 +15,7 @@ from embedwell.interfaces.encoders import Encoder
 from embedwell.interfaces.events import Event, ModelEvicted
 from embedwell.interfaces.models import ModelKey, Snapshot
 from embedwell.interfaces.status import Cleared
-from embedwell.testing import FakeEncoder, FakeMemory
+from embedwell.testing import FakeClock, FakeEncoder, FakeMemory
 from embedwell_cache_fixed.strategy import Config, FixedSize
 from tests.core.cache.fake_time import clock_of_loop
 
@@ -36,8 +37,9 @@ class Panic(BaseException):
 class Loader:
     """Loads at once, or when `gate` opens; sizes, seconds and failures by name."""
 
-    def __init__(self, memory: FakeMemory) -> None:
+    def __init__(self, memory: FakeMemory, clock: FakeClock) -> None:
         self.memory = memory
+        self.clock = clock
         self.needs: dict[str, Need] = {}
         self.measured: dict[str, Need] = {}
         self.known_seconds: dict[str, float] = {}
@@ -57,8 +59,8 @@ class Loader:
         name = snapshot.key.name
         return Estimate(self.needs.get(name, Need(10, 2)), self.known_seconds.get(name, 0.0))
 
-    async def load(self, snapshot: Snapshot) -> Encoder:
-        name = snapshot.key.name
+    async def load(self, snapshot: Snapshot) -> Loaded:
+        name, began = snapshot.key.name, self.clock()
         self.before_load(snapshot)
         self.loads.append(name)
         self.loading[snapshot.key] += 1
@@ -73,7 +75,7 @@ class Loader:
             raise self.failures[name].pop(0)
         need = self.measured.get(name) or (await self.estimate(snapshot)).need
         self.memory.taken += need.weights
-        return FakeEncoder(need=need)
+        return Loaded(FakeEncoder(need=need), self.clock() - began)
 
     async def unload(self, encoder: Encoder) -> None:
         self.before_unload(encoder)
@@ -97,8 +99,8 @@ class Bench:
         keep_alive: float | None = None,
     ) -> None:
         self.memory = FakeMemory(total)
-        self.loader = Loader(self.memory)
         self.clock = clock_of_loop()
+        self.loader = Loader(self.memory, self.clock)
         self.events: list[Event] = []
         self.wishes: list[str] = []
         self.clears: list[asyncio.Task[Cleared]] = []

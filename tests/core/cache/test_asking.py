@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from embedwell.errors import ModelError
+from embedwell.cache.books import FRESH
+from embedwell.errors import ModelError, OutOfMemory
 from embedwell.interfaces.caches import Admit, CacheState, Decision, Need, Review, Wait, Wanted
 from embedwell.interfaces.encoders import Memory
 from embedwell.testing import FakeMemory
@@ -51,6 +52,48 @@ async def test_a_strategy_that_raises_leaves_nothing_draining() -> None:
             await starved
 
 
+class Odd(FakeMemory):
+    """A driver that may answer anything."""
+
+    answer: object = None
+
+    def measure(self) -> Memory:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer  # type: ignore[return-value]
+
+
+@fake_time
+async def test_whatever_fails_nobody_is_left_waiting() -> None:
+    async with Bench() as bench:
+        memory = bench.cache._books._memory = Odd()
+        with pytest.raises(ModelError, match="the model cache failed, see the server's log"):
+            await asyncio.wait_for(bench.use("A"), 10)
+        memory.answer = Memory(100, 100)
+        await asyncio.sleep(10)
+        await asyncio.wait_for(bench.use("A"), 10)
+
+
+@fake_time
+async def test_after_a_failure_memory_is_looked_at_again_unasked() -> None:
+    async with Bench() as bench:
+        await bench.use("A")
+        memory = bench.cache._books._memory = Odd()
+        await asyncio.sleep(20)
+        memory.answer = Memory(100, 0)
+        await asyncio.sleep(20)
+        assert bench.states() == {}, "others took all of it"
+
+
+@fake_time
+async def test_a_driver_may_raise_anything() -> None:
+    async with Bench() as bench:
+        memory = bench.cache._books._memory = Odd()
+        memory.answer = ValueError("not enough values to unpack")
+        with pytest.raises(OutOfMemory, match="cannot be measured"):
+            await asyncio.wait_for(bench.use("A"), 10)
+
+
 class Counted(FakeMemory):
     measured = 0
 
@@ -69,6 +112,7 @@ async def test_the_device_is_measured_once_for_all_who_wait() -> None:
         waits = [asyncio.create_task(bench.use(name)) for name in "BCDEFGHIJ"]
         await settled()
         before = memory.measured
+        bench.clock.now += FRESH
         strategy.seen.clear()
         bench.cache.poke()
         await settled()
@@ -77,6 +121,37 @@ async def test_the_device_is_measured_once_for_all_who_wait() -> None:
         assert len({id(state) for state in strategy.seen}) == 1, "nothing changed in between"
         for task in waits:
             task.cancel()
+
+
+@fake_time
+async def test_requests_that_end_while_somebody_waits_measure_no_more_than_time_does() -> None:
+    async with Bench(strategy=Drains()) as bench:
+        memory = bench.cache._books._memory = Counted(100)
+        bench.loader.needs = {"A": Need(60, 5), "B": Need(30, 5), "C": Need(60, 5)}
+        await bench.hold("A")
+        await bench.use("B")
+        waits = asyncio.create_task(bench.use("C"))
+        await settled()
+        bench.clock.now += FRESH
+        before = memory.measured
+        for _ in range(20):
+            bench.cache._asking.released(bench.resident("B"))
+            await settled()
+        assert memory.measured == before + 1
+        waits.cancel()
+
+
+@fake_time
+async def test_what_a_model_gave_back_is_measured_at_once() -> None:
+    async with Bench() as bench:
+        memory = bench.cache._books._memory = Counted(100)
+        await bench.use("A")
+        bench.cache.poke()
+        await settled()
+        before = memory.measured
+        await bench.cache.clear()
+        await settled()
+        assert memory.measured == before + 1
 
 
 @fake_time

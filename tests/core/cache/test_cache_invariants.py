@@ -17,6 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from embedwell.cache.books import FRESH
 from embedwell.cache.states import HOLDING, State
 from embedwell.errors import EmbedwellError, InvalidModel, ModelError, OutOfMemory
 from embedwell.interfaces.caches import CacheStrategy, Need
@@ -171,6 +172,7 @@ class Machine(RuleBasedStateMachine):
     def others_take(self, others: int) -> None:
         self.bench.memory.others = others
         self.others_when_quiet.append(others)
+        self.bench.clock.now += 2 * FRESH  # it could not be seen any sooner
         self._settle()
 
     @rule(seconds=st.sampled_from([0.3, 2.0, 7.0, 45.0]))

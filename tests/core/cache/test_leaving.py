@@ -5,7 +5,8 @@ import logging
 
 import pytest
 
-from embedwell.cache.leaving import RETIRED_SECONDS, UNLOAD_SECONDS
+from embedwell.cache.closing import UNLOAD_SECONDS
+from embedwell.cache.leaving import MAX_RETIRED, RETIRED_SECONDS
 from embedwell.cache.naming import named
 from embedwell.errors import InvalidModel, OutOfMemory
 from embedwell.interfaces.caches import Need
@@ -221,6 +222,18 @@ async def test_a_retirement_of_many_remembers_a_bounded_number() -> None:
         await bench.use("A")
         await settled()
         assert bench.states() == {"A": "ready"}
+
+
+@fake_time
+async def test_of_many_the_one_retired_last_is_remembered() -> None:
+    async with Bench() as bench:
+        bench.cache.retire([model_key("A")])
+        bench.cache.retire([model_key("M", str(i)) for i in range(MAX_RETIRED - 1)])
+        bench.cache.retire([model_key("A")])
+        bench.cache.retire([model_key("N")])
+        await bench.use("A")
+        await settled()
+        assert bench.states() == {}
 
 
 @fake_time

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from embedwell.cache.rates import Rates
-from embedwell.cache.wishes import PATIENCE, WISH, WISH_FAILED
+from embedwell.cache.wishes import PRELOAD_PATIENCE, WISH, WISH_FAILED
 from embedwell.errors import InvalidModel, OutOfMemory, PluginError
 from embedwell.interfaces.caches import Admit, CacheState, Decision, Need, Review, Wait, Wanted
 from embedwell.interfaces.events import LoadFailed
@@ -81,7 +81,7 @@ async def test_a_preload_waits_no_longer_than_allowed() -> None:
         began = bench.clock()
         with pytest.raises(OutOfMemory, match="no room came free for the preload"):
             await bench.preload("B")
-        assert PATIENCE <= bench.clock() - began <= PATIENCE + 1
+        assert PRELOAD_PATIENCE <= bench.clock() - began <= PRELOAD_PATIENCE + 1
 
 
 @fake_time
@@ -90,7 +90,7 @@ async def test_a_preload_that_a_request_joins_is_a_request_until_it_leaves() -> 
         await bench.hold("A")
         preload = asyncio.create_task(bench.preload("B"))
         request = asyncio.create_task(bench.use("B"))
-        await asyncio.sleep(2 * PATIENCE)
+        await asyncio.sleep(2 * PRELOAD_PATIENCE)
         assert not preload.done()
         request.cancel()
         with pytest.raises(OutOfMemory, match="preload"):

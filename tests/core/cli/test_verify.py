@@ -132,6 +132,7 @@ def test_a_table_and_progress_for_people(verify: Command) -> None:
         "loading the model",
         "float32: each text alone",
         "float32: in batches",
+        "loading the model as transformers has it",
         "transformers: each text alone",
         "sentence-transformers: each text alone",
     ]

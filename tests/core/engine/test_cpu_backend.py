@@ -45,21 +45,22 @@ def test_the_processor_is_there(device: str) -> None:
 def test_what_torch_reads_of_the_environment_is_set_unless_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in (*backends.ENVIRONMENT, backends.WAITING):
+    for name in (*backends.ENVIRONMENT, backends.SPINNING, backends.WAITING):
         monkeypatch.setenv(name, "7")  # so that it is put back
         monkeypatch.delenv(name)
     monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
     backends.create("cpu", "auto", 1)
-    expected = {**backends.ENVIRONMENT, "LRU_CACHE_CAPACITY": "7"}
+    ours = {**backends.ENVIRONMENT, backends.SPINNING: backends.SPINS}
+    expected = {**ours, "LRU_CACHE_CAPACITY": "7"}
     assert {name: os.environ[name] for name in expected} == expected
 
 
 def test_an_operators_word_on_waiting_threads_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv(backends.SPINNING, "7")
+    monkeypatch.delenv(backends.SPINNING)
     monkeypatch.setenv(backends.WAITING, "PASSIVE")
     backends.create("cpu", "auto", 1)
-    assert "GOMP_SPINCOUNT" not in os.environ
+    assert backends.SPINNING not in os.environ
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])

@@ -52,6 +52,17 @@ def test_files_that_the_kernel_can_drop_are_free(host: Path) -> None:
     assert measure(host) == Memory(500 * KB, 400 * KB)
 
 
+def test_lines_of_another_form_are_passed_over(host: Path) -> None:
+    (host / "proc/self/cgroup").write_bytes(b"\nodd\n9:x\n0::/a/\xff:1\n")
+    group = host / "cg" / os.fsdecode(b"a/\xff:1")
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text(str(500 * KB))
+    (group / "memory.current").write_text(str(100 * KB))
+    (group / "memory.stat").write_text("odd\ninactive_file x\n")
+    assert measure(host) == Memory(500 * KB, 400 * KB)
+    assert processors(host) == len(os.sched_getaffinity(0))
+
+
 def test_use_beyond_the_limit_leaves_nothing(host: Path) -> None:
     write(host, {"cg/a/b/memory.max": 10, "cg/a/b/memory.current": 11})
     assert measure(host).free == 0

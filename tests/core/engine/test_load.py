@@ -1,6 +1,7 @@
 """Snapshots that must not be loaded, and why."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,15 @@ def test_a_missing_weight_is_never_made_up(bert: Path) -> None:
     rewrite(bert, lambda t: t.pop("encoder.layer.1.output.dense.weight"))
     message = refused(bert, "incomplete")
     assert "encoder.layer.1.output.dense.weight" in message
+
+
+def test_the_log_says_which_model_was_not_loaded(
+    bert: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rewrite(bert, lambda t: t.pop("encoder.layer.1.output.dense.weight"))
+    with caplog.at_level(logging.INFO, "embedwell.engine.cpu.backend"):
+        refused(bert, "incomplete")
+    assert f"The model in {bert} was not loaded" in caplog.messages
 
 
 def test_many_missing_weights_are_counted(bert: Path) -> None:

@@ -66,6 +66,34 @@ def test_a_bias_of_its_own_is_not_packed(tmp_path: Path) -> None:
     assert "bias" in choice.why
 
 
+@pytest.mark.parametrize("error", [AssertionError, NotImplementedError, ValueError])
+def test_a_model_that_refuses_a_packed_row_runs_padded(
+    tmp_path: Path, error: type[Exception]
+) -> None:
+    bert = body(tmp_path, "bert")
+
+    def refuses(module: object, given: object) -> None:
+        if bert.packed:
+            raise error
+
+    bert.model.register_forward_pre_hook(refuses)
+    choice = parity.choose(bert, 90)
+    assert (choice.packed, choice.single) == (False, False)
+    assert choice.why == f"it refuses a packed row ({error.__name__})"
+
+
+def test_running_out_of_memory_is_no_refusal(tmp_path: Path) -> None:
+    bert = body(tmp_path, "bert")
+
+    def full(module: object, given: object) -> None:
+        if bert.packed:
+            raise MemoryError
+
+    bert.model.register_forward_pre_hook(full)
+    with pytest.raises(MemoryError):
+        parity.choose(bert, 90)
+
+
 def test_where_padding_changes_vectors_texts_run_alone(tmp_path: Path) -> None:
     choice = parity.choose(body(tmp_path, "mobilebert"), 90)
     assert choice.single

@@ -112,6 +112,26 @@ async def test_a_full_disk_breaks_nothing_and_is_told_once_a_minute(
     await database.aclose()
 
 
+async def test_what_one_failure_of_the_disk_dropped_is_not_said_of_the_next(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = FakeClock()
+    database = await Database.open(path, clock)
+    database._pending = Pending(most=10)
+    for most in (12, 10):
+        (pages,) = (await database.read("PRAGMA page_count"))[0]
+        await database.read(f"PRAGMA max_page_count = {pages}")
+        for number in range(most):
+            put(database, f"{most}{number:05000}", number)
+        clock.now += QUIET
+        assert not await database.flush()
+        await database.read("PRAGMA max_page_count = 100000")
+        assert await database.flush()
+    told = [message.rsplit(", ", 1)[-1] for message in caplog.messages]
+    assert told == [f"{n} {w} dropped" for n in (2, 0) for w in ("were", "changes were")]
+    await database.aclose()
+
+
 async def test_what_the_disk_refuses_at_the_end_is_said(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,11 +1,13 @@
 """Tasks: once per key, owned, cancellable, never silent."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
 
-from embedwell.errors import EmbedwellError, SourceError, TaskNotFound
+from embedwell.errors import Draining, EmbedwellError, SourceError, TaskNotFound
 from embedwell.interfaces.events import Event, TaskFinished
 from embedwell.interfaces.models import Progress
 from embedwell.tasks.runner import TaskRunner
@@ -92,6 +94,28 @@ async def test_failures_are_told_without_internals(bench: Bench) -> None:
     assert [e.status for e in bench.events if isinstance(e, TaskFinished)] == ["failed", "failed"]
 
 
+class Held:
+    """Stands for whatever a frame has."""
+
+
+async def test_a_remembered_failure_holds_nothing_of_its_task(bench: Bench) -> None:
+    held: list[weakref.ref[Held]] = []
+
+    async def fail(progress: Progress) -> None:
+        local = Held()
+        held.append(weakref.ref(local))
+        try:
+            raise RuntimeError("inner")
+        except RuntimeError as error:
+            raise SourceError("The Hub is down") from error
+
+    task = bench.runner.start("download", "a", fail)
+    with pytest.raises(SourceError, match="The Hub is down"):
+        await bench.runner.result(task.id)
+    gc.collect()
+    assert held[0]() is None
+
+
 async def test_cancelling(bench: Bench) -> None:
     task = bench.runner.start("download", "a", bench.work)
     await asyncio.sleep(0)
@@ -108,4 +132,14 @@ async def test_closing_ends_all_and_what_comes_later(bench: Bench) -> None:
     await bench.runner.aclose()
     later = bench.runner.start("download", "b", bench.work)
     await bench.runner.cancel(later.id)
-    assert {bench.runner.get(t.id).status for t in (first, later)} <= {"cancelled"}
+    assert {bench.runner.get(t.id).status for t in (first, later)} == {"cancelled"}
+
+
+async def test_who_waits_while_the_server_stops_may_come_again(bench: Bench) -> None:
+    task = bench.runner.start("download", "a", bench.work)
+    waiter = asyncio.create_task(bench.runner.result(task.id))
+    await asyncio.sleep(0)
+    await bench.runner.aclose()
+    with pytest.raises(Draining) as told:
+        await waiter
+    assert told.value.retry_after == 1

@@ -10,24 +10,10 @@ from embedwell.errors import ModelError
 from embedwell.interfaces.embedding import Tokens
 from embedwell.interfaces.encoders import Batch
 from embedwell.testing import FakeEncoder
-from embedwell.verify.comparing import check, distances, encoded
+from embedwell.verify.comparing import check, encoded
 from embedwell.verify.compositions import SIZES, alone, together
 
 TOKENS = Tokens((b"\1\0\0\0", b"\2\0\0\0\3\0\0\0", b"\4\0\0\0"), (1, 2, 1), 0)
-
-
-def rows(*values: tuple[float, ...]) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
-    return np.array(values, np.float32)
-
-
-def test_distances_are_of_directions_not_of_lengths() -> None:
-    one = rows((1, 0), (1, 0), (1, 0), (2, 2))
-    other = rows((5, 0), (0, 1), (-1, 0), (1, 1))
-    np.testing.assert_allclose(distances(one, other), [0, 1, 2, 0], atol=1e-12)
-
-
-def test_a_vector_without_a_direction_is_near_its_like_only() -> None:
-    assert distances(rows((0, 0), (0, 0)), rows((0, 0), (1, 0))).tolist() == [0, 1]
 
 
 def test_a_check_names_the_worst_text_and_holds_up_to_its_tolerance() -> None:

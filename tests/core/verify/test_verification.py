@@ -23,9 +23,19 @@ if TYPE_CHECKING:
 FLOAT32 = Engine(device="cpu", dtype="float32", threads=1)
 
 
-class Silent:
+class Told:
+    """What was announced, and how far each part came."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, list[int]] = {}
+
     def begin(self, what: str, total: int) -> Any:
-        return lambda count: None
+        part = self.parts[what] = [0, total]
+
+        def step(count: int) -> None:
+            part[0] += count
+
+        return step
 
 
 class Leaking:
@@ -66,10 +76,21 @@ async def subject(tmp_path: Path) -> Subject:
 
 
 def test_a_batch_that_changes_its_texts_is_found(subject: Subject) -> None:
-    found = verify(subject, Leak(FLOAT32), Silent())
+    found = verify(subject, Leak(FLOAT32), Told())
     batches, *others = found.checks
     assert (batches.name, batches.verdict) == ("batches", "differs")
     assert batches.worst is not None
     assert batches.worst > 1e-5
     assert not found.holds
     assert all(check.verdict != "differs" for check in others)
+
+
+def test_each_load_is_announced_and_everything_ends(subject: Subject) -> None:
+    told = Told()
+    verify(subject, Encoders(Engine(device="cpu", dtype="bfloat16", threads=1)), told)
+    assert all(done == total for what, (done, total) in told.parts.items() if ": each" in what)
+    assert {what: part for what, part in told.parts.items() if what.startswith("loading")} == {
+        "loading the model": [1, 1],
+        "loading the model in float32": [1, 1],
+        "loading the model as transformers has it": [1, 1],
+    }

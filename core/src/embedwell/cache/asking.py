@@ -17,9 +17,9 @@ from embedwell.interfaces.caches import Admit, Refuse, Wait, Wanted
 
 log = logging.getLogger("embedwell.cache")
 
-PATIENCE = 30.0  # seconds a model waits before no other is asked for
+STARVING = 30.0  # seconds after which no other is asked for before a model that waits
 SOONEST = 0.01  # seconds: an `until` that has passed must not ask again at once, for ever
-AGAIN = 1.0  # seconds until who waits is asked for again: others give memory back unannounced
+ASK_AGAIN = 1.0  # seconds until who waits is asked for again: others give memory back unannounced
 LOOK = 5.0  # seconds until memory is looked at while models hold some: others may need it
 
 
@@ -74,10 +74,18 @@ class Asking:
             self._timer, self._at = None, float("inf")
         if self._leaving.busy:
             return  # evict, measure, ask again: the end of the unload asks
-        self._books.look()
-        untils = [*self._ask(), *self._upkeep()]
-        if untils:
+        if untils := self._considered():
             self._remind(min(untils))
+
+    def _considered(self) -> list[float]:
+        """Returns when to consider again by itself; whatever fails, nobody is left waiting."""
+        try:
+            self._books.look()
+            return [*self._ask(), *self._upkeep()]
+        except Exception:
+            log.exception("the model cache failed")
+        self._turn_all_away("the model cache failed, see the server's log")
+        return [self._clock() + LOOK]
 
     def _remind(self, at: float) -> None:
         """Ask again at `at`, or earlier."""
@@ -93,10 +101,7 @@ class Asking:
             return [*self._serve_waiting(), *self._review()]
         except Exception:
             log.exception("the cache strategy failed")
-        self._set_draining(set())  # nobody is left who waits for that
-        message = "Model loading failed: the cache strategy raised, see the server's log"
-        for resident in self._books.residents.values():
-            self._turn_away(resident, ModelError(message))
+        self._turn_all_away("the cache strategy raised, see the server's log")
         return []
 
     def _serve_waiting(self) -> list[float]:
@@ -104,7 +109,7 @@ class Asking:
         untils: list[float] = []
         draining: set[str] = set()
         state = self._books.state()
-        for wanted in next_up(state.waiting, self._clock(), PATIENCE):
+        for wanted in next_up(state.waiting, self._clock(), STARVING):
             match self._books.ask(wanted, state):
                 case Admit(evict=()):
                     self._admit(wanted)
@@ -138,6 +143,11 @@ class Asking:
             error = too_large(wanted.tag, wanted.need, self._books.budget(), self._books.ever)
         self._turn_away(self._books.residents[wanted.key], error)
 
+    def _turn_all_away(self, why: str) -> None:
+        self._set_draining(set())  # nobody is left who waits for that
+        for resident in self._books.residents.values():
+            self._turn_away(resident, ModelError(f"Model loading failed: {why}"))
+
     def _turn_away(self, resident: Resident, error: EmbedwellError) -> None:
         if resident.admitted is not None:
             resident.admitted.set_exception(error)
@@ -167,7 +177,7 @@ class Asking:
         untils = self._expire()
         residents = self._books.residents.values()
         if any(r.admitted is not None for r in residents):
-            untils.append(self._clock() + AGAIN)
+            untils.append(self._clock() + ASK_AGAIN)
         if any(r.state in LOADED for r in residents):
             untils.append(self._clock() + LOOK)
         return untils

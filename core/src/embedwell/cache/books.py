@@ -25,8 +25,10 @@ from embedwell.interfaces.status import MemoryInfo
 log = logging.getLogger("embedwell.cache")
 
 LATE = 2.0  # seconds in which a device may still give back what an unload freed
-AGAIN = 0.25  # seconds until it is measured again meanwhile
+MEASURE_AGAIN = 0.25  # seconds until it is measured again meanwhile
 SOON = 5.0  # seconds until a request may try a device again that could not be measured
+QUIET = 60.0  # seconds between complaints of that
+FRESH = 0.1  # seconds in which a look is not repeated: many requests may end in them
 
 
 class Books:
@@ -52,8 +54,9 @@ class Books:
         self._wall = wall
         self._measured = Memory(0, 0)
         self._others = 0
-        self._freed_at = float("-inf")
-        self._warned = False
+        self._freed_at = self._looked_at = float("-inf")
+        self._complained: float | None = None
+        self._unmeasured = False  # and that was said
 
     def state(self, without: Resident | None = None) -> CacheState:
         """What a strategy sees, as of the last look; `without` leaves one out that is asked for."""
@@ -68,10 +71,14 @@ class Books:
         return CacheState(self.budget(), tuple(entries), tuple(waiting), now, self._wall())
 
     def look(self) -> None:
-        """Measure the device, and what others take of it."""
-        self._measure()
-        if self.quiet:
-            # While one loads or leaves, half of a model is in `free`.
+        """Measure what others take of the device, unless that was done just now.
+
+        While one loads or leaves, half of a model is in what is free: then the last value stands.
+        """
+        if not self.quiet or self._clock() < self._looked_at + FRESH:
+            return
+        self._looked_at = self._clock()
+        if self._measure():
             loaded = ledger.held(r.need for r in self.residents.values() if r.state in LOADED)
             self._others = ledger.others(self._measured, loaded + self._lost)
 
@@ -91,15 +98,25 @@ class Books:
     def _lost(self) -> int:
         return sum(self.leaking.values())
 
-    def _measure(self) -> None:
+    def _measure(self) -> bool:
         try:
             self._measured = self._memory.measure()
-        except OSError as error:
-            if not self._warned:
-                self._warned = True
-                log.error(
-                    "the device's memory cannot be measured, the last value stands: %s", error
-                )
+        except Exception as error:
+            self._complain(error)
+            return False
+        self._settle()
+        return True
+
+    def _complain(self, error: Exception) -> None:
+        now = self._clock()
+        if self._complained is None or now - self._complained >= QUIET:
+            self._complained, self._unmeasured = now, True
+            log.error("the device's memory cannot be measured, the last value stands: %s", error)
+
+    def _settle(self) -> None:
+        if self._unmeasured:
+            self._unmeasured = False
+            log.warning("the device's memory is measured again")
 
     @property
     def quiet(self) -> bool:
@@ -113,8 +130,8 @@ class Books:
         return self._measured.total - self._safety
 
     def freed(self) -> None:
-        """An unload ended just now; the device may show it a moment later."""
-        self._freed_at = self._clock()
+        """Memory was given up just now; the device may show it a moment later."""
+        self._freed_at, self._looked_at = self._clock(), float("-inf")
 
     @property
     def _late(self) -> bool:
@@ -131,7 +148,7 @@ class Books:
         if need <= state.budget:
             return modest(self._decide(wanted, state), wanted, state)
         if need <= self.ever and self._late:
-            return Wait("memory is on its way back", until=state.now + AGAIN)
+            return Wait("memory is on its way back", until=state.now + MEASURE_AGAIN)
         return Refuse("")
 
     def _decide(self, wanted: Wanted, state: CacheState) -> Decision:

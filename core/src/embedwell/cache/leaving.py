@@ -1,22 +1,16 @@
 """How models leave: evicted while idle, drained while leased, and at most once."""
 
 import asyncio
-import logging
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from embedwell.cache.books import Books
-from embedwell.cache.loading import Loader
+from embedwell.cache.closing import Closing, owned, stopped
 from embedwell.cache.reasons import CLEARED, RETIRED, Reason
 from embedwell.cache.resident import Resident
 from embedwell.cache.states import HOLDING, State
-from embedwell.interfaces.encoders import Encoder
 from embedwell.interfaces.events import Event, ModelEvicted
 from embedwell.interfaces.models import ModelKey
 
-log = logging.getLogger("embedwell.cache")
-
-UNLOAD_SECONDS = 30.0  # that an unload may take before others no longer wait for it
 RETIRED_SECONDS = 30.0  # in which requests that knew the model from before may still arrive
 MAX_RETIRED = 1000  # models that are remembered so
 
@@ -27,7 +21,7 @@ class Leaving:
     def __init__(
         self,
         books: Books,
-        loader: Loader,
+        closing: Closing,
         *,
         emit: Callable[[Event], None],
         clock: Callable[[], float],
@@ -35,14 +29,12 @@ class Leaving:
         again: Callable[[Resident], object],
     ) -> None:
         self._books = books
-        self._loader = loader
+        self._closing = closing
         self._emit = emit
         self._clock = clock
         self._changed = changed
         self._again = again
         self._unloads: set[asyncio.Task[None]] = set()
-        self._closing: set[asyncio.Task[None]] = set()
-        self._leaks = 0
         self._retired: dict[ModelKey, float] = {}  # and until when that is remembered
         self._closed = False
 
@@ -57,7 +49,7 @@ class Leaving:
             assert resident.idle, "nothing is evicted under a lease"
             if not self._closed:
                 resident.become(State.UNLOADING)
-                self._own(self._unloads, self._unload(resident, reason))
+                owned(self._unloads, self._unload(resident, reason), self._changed)
 
     async def make_room(self, victims: Iterable[Resident], reason: Reason) -> None:
         """Evict these and wait until they, and any others that were leaving, are gone."""
@@ -98,7 +90,9 @@ class Leaving:
         """These, and a later life of one that begins soon, leave as soon as they are idle."""
         now = self._clock()
         fresh = {key: until for key, until in self._retired.items() if until > now}
-        fresh |= dict.fromkeys(keys, now + RETIRED_SECONDS)
+        for key in keys:
+            fresh.pop(key, None)  # to the end: the oldest are the first to be forgotten
+            fresh[key] = now + RETIRED_SECONDS
         self._retired = dict(list(fresh.items())[-MAX_RETIRED:])
         residents = tuple(self._books.residents.values())
         self.dismiss([r for r in residents if r.snapshot.key in keys], RETIRED)
@@ -125,26 +119,15 @@ class Leaving:
         await self.make_room([], CLEARED)
         return now, [r for r in holding if r not in now]
 
-    async def close(self, encoder: Encoder, tag: str) -> None:
-        """Unload it, but wait for that a bounded time: what does not end is a leak."""
-        task = self._own(self._closing, self._close(encoder, tag))
-        done, _ = await asyncio.wait([task], timeout=UNLOAD_SECONDS)
-        if not done:
-            self._leak(task, encoder, tag)
-
     async def aclose(self) -> None:
         """Stop; what is loaded goes with the process."""
         self._closed = True
-        tasks = self._unloads | self._closing
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await stopped(self._unloads)
 
     async def _unload(self, resident: Resident, reason: Reason) -> None:
         encoder, resident.encoder = resident.encoder, None
         assert encoder is not None
-        await self.close(encoder, resident.tag)
+        await self._closing.close(encoder, resident.tag)
         resident.become(State.ABSENT)
         del self._books.residents[resident.key]
         self._books.freed()
@@ -160,27 +143,3 @@ class Leaving:
         )
         if resident.awaited:  # asked for while it was leaving
             self._again(resident.afresh(self._clock()))
-
-    async def _close(self, encoder: Encoder, tag: str) -> None:
-        try:
-            await self._loader.unload(encoder)
-        except (asyncio.CancelledError, GeneratorExit):
-            raise
-        except BaseException:  # SystemExit would end the loop
-            log.exception("unloading %s failed", tag)
-
-    def _leak(self, task: "asyncio.Task[None]", encoder: Encoder, tag: str) -> None:
-        log.error("unloading %s does not end: its memory stays in use", tag)
-        self._leaks += 1
-        number = self._leaks
-        self._books.leaking[number] = encoder.facts.need.weights
-        task.add_done_callback(lambda _: self._books.leaking.pop(number))
-
-    def _own(
-        self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]
-    ) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        task.add_done_callback(lambda _: self._changed())
-        return task

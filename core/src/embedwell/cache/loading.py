@@ -4,6 +4,8 @@ import asyncio
 import logging
 from typing import Protocol
 
+from msgspec import Struct
+
 from embedwell.errors import EmbedwellError, ModelError, OutOfMemory
 from embedwell.interfaces.caches import Estimate, Need
 from embedwell.interfaces.encoders import DeviceOutOfMemory, Encoder
@@ -23,12 +25,19 @@ class Overdue(Exception):
         self.ended = ended
 
 
+class Loaded(Struct, frozen=True):
+    """What a load brought, and the seconds that it took, without any wait for a thread."""
+
+    encoder: Encoder
+    seconds: float
+
+
 class Loader(Protocol):
     """Does the blocking work in threads of its own."""
 
     async def estimate(self, snapshot: Snapshot) -> Estimate: ...
 
-    async def load(self, snapshot: Snapshot) -> Encoder:
+    async def load(self, snapshot: Snapshot) -> Loaded:
         """Raises Overdue, or why it failed."""
 
     async def unload(self, encoder: Encoder) -> None: ...

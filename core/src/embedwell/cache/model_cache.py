@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from embedwell.cache.asking import Asking
 from embedwell.cache.books import Books
+from embedwell.cache.closing import Closing
 from embedwell.cache.leaving import Leaving
 from embedwell.cache.loading import Loader
 from embedwell.cache.naming import named
@@ -52,9 +53,10 @@ class ModelCache:
         self._pinned = pinned
         self._tally = Tally()
         self._books = Books(strategy, memory, safety=safety, clock=clock, wall=wall)
+        self._closing = Closing(self._books, loader, self.poke)
         self._leaving = Leaving(
             self._books,
-            loader,
+            self._closing,
             emit=self._emit,
             clock=clock,
             changed=self.poke,
@@ -142,6 +144,7 @@ class ModelCache:
         for task in loads:
             task.cancel()
         await self._leaving.aclose()
+        await self._closing.aclose()
         if loads:
             await asyncio.wait(loads)
 
@@ -236,7 +239,7 @@ class ModelCache:
 
     async def unload(self, encoder: Encoder, tag: str) -> None:
         """Undo a load."""
-        await self._leaving.close(encoder, tag)
+        await self._closing.close(encoder, tag)
 
     def loaded(self, resident: Resident) -> None:
         """Those who waited hold it; if nobody did, it may have to leave at once."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from embedwell.cache import ledger
 from embedwell.cache.books import Books
-from embedwell.cache.loading import Loader, Overdue, back_off, explain
+from embedwell.cache.loading import Loaded, Loader, Overdue, back_off, explain
 from embedwell.cache.reasons import Reason, room_for
 from embedwell.cache.resident import Resident
 from embedwell.cache.states import State
@@ -58,7 +58,7 @@ class Owner:
         self._room = room
         self._emit = emit
         self._clock = clock
-        self._started = self._began_to_load = clock()
+        self._started = clock()
         self._reserved = Need(0, 0)
 
     async def run(self) -> None:
@@ -68,9 +68,9 @@ class Owner:
             estimate = await self._loader.estimate(resident.snapshot)
             resident.need, resident.load_seconds = estimate.need, estimate.seconds
             await self._room.admission(resident)
-            encoder = await self._load()
-            await self._pay_for(encoder)
-            self._commit(encoder)
+            loaded = await self._load()
+            await self._pay_for(loaded.encoder)
+            self._commit(loaded)
         except asyncio.CancelledError:
             self._forget(Draining("The load was given up"))
         except Overdue as late:
@@ -80,9 +80,8 @@ class Owner:
         except BaseException as error:  # SystemExit would end the loop, a panic leave who waits
             self._fail(explain(error, resident.tag))
 
-    async def _load(self) -> Encoder:
+    async def _load(self) -> Loaded:
         resident = self._resident
-        self._began_to_load = self._clock()
         resident.become(State.LOADING)
         try:
             return await self._loader.load(resident.snapshot)
@@ -114,10 +113,9 @@ class Owner:
             raise OutOfMemory(message, retry_after=5)
         return victims
 
-    def _commit(self, encoder: Encoder) -> None:
+    def _commit(self, loaded: Loaded) -> None:
         resident, now = self._resident, self._clock()
-        resident.encoder = encoder
-        resident.load_seconds = now - self._began_to_load
+        resident.encoder, resident.load_seconds = loaded.encoder, loaded.seconds
         resident.loaded_at = resident.last_used = now
         resident.failures = 0
         resident.error = None
@@ -171,6 +169,7 @@ class Owner:
 
     def _returned(self, ended: "asyncio.Future[None]") -> None:
         del self._books.overdue[ended]
+        self._books.freed()
         self._resident.until = self._clock()
 
     def _forget(self, error: EmbedwellError) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from embedwell.interfaces.caches import Admit, CacheState, Decision, Refuse, Wait, Wanted
 
 RESIDENCY = 2.0  # times its own load seconds that a model counts as used of late
-PATIENCE = 60.0  # seconds that a preload waits
+PRELOAD_PATIENCE = 60.0  # seconds that a preload waits
 LATER = 30.0  # seconds after which a refused one may be tried again
 WISH = 30.0  # seconds until a wish that came true is passed on again, once the model left
 WISH_FAILED = 600.0  # seconds until one is that nothing came of
@@ -20,7 +20,7 @@ def modest(decision: Decision, wanted: Wanted, state: CacheState) -> Decision:
             return Refuse("only models in recent use could make room", LATER)
         case Wait(drain=(_, *_)):
             return Refuse("only busy models could make room", LATER)
-        case Wait() if state.now - wanted.since >= PATIENCE:
+        case Wait() if state.now - wanted.since >= PRELOAD_PATIENCE:
             return Refuse("no room came free for the preload", LATER)
     return decision
 

@@ -17,8 +17,8 @@ SPINS = "10000"  # a quarter to half a millisecond
 ENVIRONMENT = {
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": PRODUCTS_KEPT,
     "LRU_CACHE_CAPACITY": PRODUCTS_KEPT,
-    "GOMP_SPINCOUNT": SPINS,
 }
+SPINNING = "GOMP_SPINCOUNT"
 WAITING = "OMP_WAIT_POLICY"  # an operator's word on spinning, which the number would overrule
 
 
@@ -32,8 +32,9 @@ def create(device: str, dtype: str, threads: int) -> Backend:
     if reasons:
         raise ConfigurationError(reasons)
     for name, value in ENVIRONMENT.items():
-        if name != "GOMP_SPINCOUNT" or WAITING not in os.environ:
-            os.environ.setdefault(name, value)
+        os.environ.setdefault(name, value)
+    if WAITING not in os.environ:
+        os.environ.setdefault(SPINNING, SPINS)
     from embedwell.engine.cpu.backend import CpuBackend
     from embedwell.engine.cpu.threads import available
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from embedwell.engine.attention import Unpackable
 from embedwell.engine.body import Body
+from embedwell.engine.distances import distances
 from embedwell.engine.memory import is_out_of_memory
 from embedwell.engine.packing import Group, Ids
 from embedwell.interfaces.encoders import Batch
@@ -105,7 +106,9 @@ def _check_packed(body: Body, longest: int) -> tuple[Comparison | None, str]:
 def _packed_rows(body: Body, texts: Group) -> Tensor:
     try:
         return _run(body, texts, packed=True)
-    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except Unpackable:
+        raise
+    except Exception as error:
         if is_out_of_memory(error):
             raise
         raise Unpackable(f"it refuses a packed row ({type(error).__name__})") from None
@@ -121,8 +124,7 @@ def _run(body: Body, group: Group, packed: bool) -> Tensor:
 
 
 def _distance(one: Tensor, other: Tensor) -> float:
-    cosine = torch.cosine_similarity(one.double(), other.double(), dim=-1)
-    return float((1 - cosine).clamp(min=0).max())
+    return float(distances(one.numpy(), other.numpy()).max())
 
 
 def _error(one: Tensor, other: Tensor) -> float:

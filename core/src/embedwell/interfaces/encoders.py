@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from msgspec import Struct
 
 from embedwell.interfaces.caches import Need
+from embedwell.interfaces.embedding import Tokens
 from embedwell.interfaces.models import Manifest
 
 if TYPE_CHECKING:
@@ -26,6 +27,15 @@ class Batch(Struct, frozen=True):
     ids: bytes
     lengths: tuple[int, ...]
     skips: tuple[int, ...]
+
+
+def batch_of(tokens: Tokens, indices: Sequence[int]) -> Batch:
+    """These of a request's sequences, in this order."""
+    return Batch(
+        b"".join(tokens.ids[index] for index in indices),
+        tuple(tokens.lengths[index] for index in indices),
+        (tokens.skip,) * len(indices),
+    )
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -108,9 +118,10 @@ class Memory(Struct, frozen=True):
 
 
 class DeviceMemory(Protocol):
-    """Measures a device: CUDA, host memory, or a fake; raises OSError where it cannot."""
+    """Measures a device: CUDA, host memory, or a fake."""
 
-    def measure(self) -> Memory: ...
+    def measure(self) -> Memory:
+        """Called on the event loop: it must be quick. Raises OSError where it cannot."""
 
 
 class Backend(Protocol):

@@ -141,8 +141,9 @@ class Database:
 
     def _settle(self) -> None:
         if self._refused:
+            dropped, self._pending.dropped = self._pending.dropped, 0
             self._refused = False
-            log.warning("%s is written again", self._path.name)
+            log.warning("%s is written again, %d changes were dropped", self._path.name, dropped)
 
 
 def write(connection: sqlite3.Connection, batch: Sequence[Statement]) -> None:

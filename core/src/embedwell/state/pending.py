@@ -19,7 +19,7 @@ Batch = dict[Hashable, Statement]
 
 
 class Pending:
-    """A bounded queue; `dropped` counts what it had to give up."""
+    """A bounded queue; `dropped` counts what it gave up; who has told that sets it to 0."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from embedwell.errors import Conflict, Draining, EmbedwellError, TaskNotFound
+from embedwell.errors import Conflict, Draining, EmbedwellError, TaskNotFound, bare
 from embedwell.interfaces.events import Event, TaskFinished
 from embedwell.interfaces.models import Progress
 from embedwell.interfaces.tasks import Task
@@ -120,7 +120,7 @@ class TaskRunner:
             if not record.cancelling:  # by nobody who could: it failed
                 record.failure = _internal(record)
         except EmbedwellError as error:
-            record.failure = error.with_traceback(None)  # the record outlives its frames
+            record.failure = bare(error)  # the record outlives its frames
         except GeneratorExit:
             raise
         except BaseException:  # SystemExit would end the loop, and a panic would count as done

@@ -1,6 +1,6 @@
-"""Vectors of texts in batches of any making, and how far apart two sets of them are."""
+"""Vectors of texts in batches of any making, and the verdict on how far apart they are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embedwell.errors import ModelError
 from embedwell.interfaces.embedding import Tokens
-from embedwell.interfaces.encoders import Batch, Encoder
+from embedwell.interfaces.encoders import Encoder, batch_of
 from embedwell.verify.compositions import Batches
 from embedwell.verify.results import Check
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from embedwell.interfaces.encoders import Rows
 
 Distances = NDArray[np.float64]
-SHORTEST = 1e-30  # of a row: shorter ones have no direction
 
 
 def encoded(
@@ -42,25 +41,6 @@ def encoded(
         bad = int(np.argmin(finite))
         raise ModelError(f"it gives values that are not finite for text {bad}: do not serve it")
     return rows
-
-
-def batch_of(tokens: Tokens, indices: Sequence[int]) -> Batch:
-    """These of the texts."""
-    return Batch(
-        b"".join(tokens.ids[index] for index in indices),
-        tuple(tokens.lengths[index] for index in indices),
-        (tokens.skip,) * len(indices),
-    )
-
-
-def distances(rows: "Rows", others: "Rows") -> Distances:
-    """1 − cosine, row by row, at least 0; rows without a length are equal to each other only."""
-    one, other = rows.astype(np.float64), others.astype(np.float64)
-    lengths = np.linalg.norm(one, axis=1), np.linalg.norm(other, axis=1)
-    product = np.maximum(lengths[0] * lengths[1], SHORTEST**2)
-    found: Distances = np.maximum(1 - (one * other).sum(1) / product, 0)
-    found[(lengths[0] < SHORTEST) & (lengths[1] < SHORTEST)] = 0
-    return found
 
 
 def check(name: str, what: str, found: Distances, tolerance: float) -> Check:

@@ -94,7 +94,7 @@ class CpuBackend:
         try:
             return self._load(path, manifest, trial)
         except Exception as error:
-            log.info("A model was not loaded", exc_info=True)
+            log.info("The model in %s was not loaded", path, exc_info=True)
             verdict = _verdict(error)
         raise verdict  # out here it carries no traceback, whose frames would hold the weights
 

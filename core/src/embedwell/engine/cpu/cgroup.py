@@ -6,12 +6,15 @@ from pathlib import Path
 def folders(controller: str, own: Path, root: Path) -> list[Path]:
     """The existing folders whose limits apply, innermost first; empty outside Linux."""
     try:
-        lines = own.read_text().splitlines()
+        lines = own.read_text(errors="surrogateescape").splitlines()
     except OSError:
         return []
     found: list[Path] = []
     for line in lines:
-        _, controllers, path = line.split(":", 2)
+        fields = line.split(":", 2)
+        if len(fields) != 3:
+            continue
+        _, controllers, path = fields
         if controllers and controller not in controllers.split(","):
             continue
         top = root / controllers if controllers else root

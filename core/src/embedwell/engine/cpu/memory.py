@@ -49,6 +49,6 @@ def _limits(folder: Path) -> list[tuple[int, int]]:
 def _cached(folder: Path, name: str) -> int:
     try:
         lines = (folder / "memory.stat").read_text().splitlines()
-    except OSError:
+        return next((int(n) for key, n in (x.split() for x in lines) if key == name), 0)
+    except (OSError, ValueError):
         return 0
-    return next((int(n) for key, n in (x.split() for x in lines) if key == name), 0)

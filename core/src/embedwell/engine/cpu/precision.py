@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from embedwell.engine import encoder, packing, parity
 from embedwell.engine.body import Body
 from embedwell.engine.cpu import operators, surgery
+from embedwell.engine.distances import distances
 from embedwell.engine.heads import Heads
 from embedwell.engine.memory import is_out_of_memory
 from embedwell.engine.tolerances import FLOORS
@@ -131,7 +132,4 @@ def least_cosine(rows: "Rows", others: "Rows") -> float:
     """The smallest cosine of a row to its fellow; 0 where one of them is not finite."""
     if not (np.isfinite(rows).all() and np.isfinite(others).all()):
         return 0.0
-    one, other = rows.astype(np.float64), others.astype(np.float64)
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    cosines = (one * other).sum(1) / np.maximum(lengths, 1e-30)
-    return float(cosines.min())
+    return 1 - float(distances(rows, others).max())

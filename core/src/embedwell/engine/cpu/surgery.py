@@ -37,8 +37,9 @@ def pack(model: nn.Module, run: Callable[[], object]) -> None:
     `run` is one forward pass, in which is seen what follows what. Call under inference mode.
     """
     watch = _watched(model, run)
-    endings = watch.endings()
-    others: dict[nn.Module, nn.Module] = {spent: nn.Identity() for spent in watch.spent()}
+    spent = watch.spent()
+    endings = watch.endings(spent)
+    others: dict[nn.Module, nn.Module] = {activation: nn.Identity() for activation in spent}
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if type(module) is nn.Linear and module not in others:
             others[module] = PackedLinear(module, endings.get(module, ""))
@@ -77,9 +78,8 @@ class _Watch:
         _, maker = self._makers.get(id(given[0]), (None, None))
         self._fed.setdefault(activation, []).append(maker)
 
-    def endings(self) -> dict[nn.Module, str]:
-        """Layers that can end with an activation, and which."""
-        spent = self.spent()
+    def endings(self, spent: set[nn.Module]) -> dict[nn.Module, str]:
+        """Layers that end with one of these activations, and which."""
         return {
             layer: self.kinds[activation]
             for activation, layers in self._fed.items()
