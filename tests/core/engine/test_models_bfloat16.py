@@ -17,7 +17,7 @@ from embedwell.engine.tolerances import FLOORS
 from embedwell.interfaces.encoders import Encoder
 from tests.core.engine import small_models as small
 
-PADDED = ("mpnet", "deberta-v2", "t5", "esm", "mobilebert")
+PADDED = ("mpnet", "deberta-v2", "t5", "esm", "mobilebert", "gpt_neo")
 # (what it computes in, whether its rows are packed)
 RUNS = {
     **dict.fromkeys(small.CONFIGS, ("bfloat16", True)),

@@ -36,6 +36,9 @@ FUSED: dict[str, tuple[int, dict[str, int]]] = {
     "mistral": (14, {"silu": 2}),
     "esm": (13, {}),
     "mobilebert": (19, {"relu": 2}),
+    "gpt2": (0, {}),
+    "gpt_neo": (12, {"gelu_tanh": 2}),
+    "opt": (12, {"relu": 2}),
 }
 GELU = {"gelu": "gelu", "gelu_python": "gelu"}
 TANH = ("gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh")
