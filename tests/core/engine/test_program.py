@@ -13,7 +13,7 @@ from torch import Tensor
 
 from embedwell.engine import parity, transformer
 from embedwell.engine.body import Body
-from embedwell.engine.cpu import precision
+from embedwell.engine.cpu import operators, precision
 from embedwell.engine.program import Recorded
 from embedwell.interfaces.encoders import Verdict
 from tests.core.engine import small_models as small
@@ -21,7 +21,7 @@ from tests.core.engine import small_models as small
 # Not recorded: what sees a window or caps its scores looks at lengths; the rest runs padded.
 RECORDED = {
     *("bert", "roberta", "xlm-roberta", "electra", "distilbert", "albert", "nomic_bert"),
-    *("qwen3", "llama"),
+    *("qwen3", "llama", "gpt2", "opt"),
 }
 LENGTHS = ((1,), (3, 3, 20), (2, 9, 40, 41, 60), (90, 90))
 
@@ -36,7 +36,8 @@ def loaded(folder: Path, kind: str, dtype: str) -> Body:
     small.build(folder, kind)
     body = Body(transformer.load(folder, small.manifest(folder)))
     packed = parity.choose(body, 90).packed
-    return precision._shaped(body, Verdict(dtype=dtype, packed=packed, fast=True))
+    fast = operators.usable(precision.DTYPES[dtype])
+    return precision._shaped(body, Verdict(dtype=dtype, packed=packed, fast=fast))
 
 
 def rows(body: Body, lengths: tuple[int, ...]) -> Tensor:
