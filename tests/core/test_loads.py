@@ -79,9 +79,7 @@ def loader(
 async def test_measured_weights_are_believed_up_to_twice_the_files_and_no_peak(
     costs: Costs, remembered: Need, expected: Need
 ) -> None:
-    costs.put(
-        CostKey("abc", "float32", "fake", "e"), Cost(remembered.weights, remembered.peak, 7.0)
-    )
+    costs.put(CostKey("abc", "float32", "fake", "e"), Cost(remembered.weights, 7.0))
     assert await loader(costs).estimate(A) == Estimate(expected, 7.0)
 
 
@@ -90,7 +88,7 @@ async def test_without_one_the_files_say(costs: Costs) -> None:
 
 
 async def test_a_load_replaces_what_was_remembered(costs: Costs) -> None:
-    costs.put(CostKey("abc", "float32", "fake", "e"), Cost(900_000_000_000, 0, 7.0))
+    costs.put(CostKey("abc", "float32", "fake", "e"), Cost(900_000_000_000, 7.0))
     loads = loader(costs)
     await loads.load(A)
     assert (await loads.estimate(A)).need == FROM_FILES
@@ -143,7 +141,7 @@ async def test_another_precision_or_engine_is_tried_anew(costs: Costs) -> None:
 
 
 async def test_a_measurement_of_an_earlier_version_has_found_nothing(costs: Costs) -> None:
-    costs.put(CostKey("abc", "float32", "fake", "e"), Cost(1, 1, 1.0))
+    costs.put(CostKey("abc", "float32", "fake", "e"), Cost(1, 1.0))
     backend = FakeBackend()
     await loader(costs, backend).load(A)
     assert backend.trials == [Trial(samples=SAMPLES)]

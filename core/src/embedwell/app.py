@@ -47,7 +47,9 @@ class App:
         mounts = [route for route in core.routes if isinstance(route, Mount)]
         dispatch = Dispatcher(core.server, core.clock, served, self._traffic)
         table = RouteTable([*served, *mounts])
-        self._run = wrap(layers(core, table, self._traffic), endpoint(served, dispatch))
+        self._run = wrap(
+            layers(core, table, self._traffic), endpoint(served, dispatch, self._traffic)
+        )
 
     def _routes(self, core: Core) -> Sequence[Route]:
         traffic = self._traffic

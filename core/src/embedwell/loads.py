@@ -79,7 +79,7 @@ class BackendLoader:
         except GivenUp as late:
             raise Overdue(self._deadline, self._ending(late.call, snapshot.key.name)) from None
         need, verdict = loaded.encoder.facts.need, loaded.encoder.facts.verdict
-        cost = Cost(need.weights, need.peak, loaded.seconds, verdict)
+        cost = Cost(need.weights, loaded.seconds, verdict)
         self._costs.put(self._key(snapshot), cost)
         return loaded
 

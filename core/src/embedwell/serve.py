@@ -1,4 +1,4 @@
-"""Runs the server: signals, what is said at the start, and the order of stopping."""
+"""Runs the server, and stops it in order."""
 
 import asyncio
 import gc
@@ -9,6 +9,7 @@ import ssl
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -71,26 +72,39 @@ async def _serve(
         serving = asyncio.create_task(
             server.serve(app, listener, close, tls=certified, most=most, stopping=stopping)
         )
-        announcing = asyncio.create_task(announce(runtime, where))
-        fatal = asyncio.create_task(_first_failure(runtime, announcing))
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({fatal, stopped, serving}, return_when=asyncio.FIRST_COMPLETED)
+        code = await _until_it_ends(runtime, where, stop, serving)
         ending.set()
-        code = 0 if stopped.done() else EXIT_FATAL
-        if fatal.done():
-            log.critical("stopping: %s", fatal.result())
-        if serving.done() and (error := serving.exception()):
-            log.critical("stopping: the HTTP server failed", exc_info=error)
         stopping.set()
         if not await _drain(runtime, app):
             code = code or EXIT_CUT
         close.set()
         await asyncio.wait({serving}, timeout=SPARE / 2)
-        for task in (fatal, stopped, announcing, serving):
-            task.cancel()
-        await asyncio.wait({fatal, stopped, announcing, serving}, timeout=1)
+        await _cancelled(serving)
         log.info("stopped")
     return code
+
+
+async def _until_it_ends(
+    runtime: Runtime, where: str, stop: asyncio.Event, serving: "asyncio.Task[None]"
+) -> int:
+    """Told to, or by a failure, which is logged; returns the exit code."""
+    announcing = asyncio.create_task(announce(runtime, where))
+    fatal = asyncio.create_task(_first_failure(runtime, announcing))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({fatal, stopped, serving}, return_when=asyncio.FIRST_COMPLETED)
+    code = 0 if stopped.done() else EXIT_FATAL
+    if fatal.done():
+        log.critical("stopping: %s", fatal.result())
+    if serving.done() and (error := serving.exception()):
+        log.critical("stopping: the HTTP server failed", exc_info=error)
+    await _cancelled(fatal, stopped, announcing)
+    return code
+
+
+async def _cancelled(*tasks: "asyncio.Task[Any]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=1)
 
 
 async def _drain(runtime: Runtime, app: App) -> bool:

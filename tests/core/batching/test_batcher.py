@@ -445,9 +445,13 @@ async def test_a_fault_of_the_planning_leaves_nobody_waiting(
     def fail(run: object) -> None:
         raise KeyError(run)
 
-    monkeypatch.setattr(bench.batcher._queue, "restore", fail)
-    proving = asyncio.create_task(bench.batcher.prove())
-    for asked in (first, waiting, proving):
-        with pytest.raises(ModelError):
-            await asked
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.batcher._queue, "restore", fail)
+        proving = asyncio.create_task(bench.batcher.prove())
+        for asked in (first, waiting, proving):
+            with pytest.raises(ModelError):
+                await asked
     slow.go.set()
+    await check_served(bench, handle, 4)
+    assert handle.held == 0
+    assert not bench.batcher._offered

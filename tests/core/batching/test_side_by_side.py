@@ -146,6 +146,23 @@ async def test_a_rate_is_that_of_the_threads_that_ran(threads: int, single: bool
     await bench.batcher.aclose()
 
 
+async def test_what_ran_beside_a_batch_counts_in_the_rate(bench: Bench) -> None:
+    first, second = Blocker(), Blocker()
+    handle = Handle(FakeEncoder(faults={1: first, 2: second}))
+    both = [
+        asyncio.create_task(bench.batcher.submit(handle, tokens([token, *LONG])))
+        for token in (1, 2)
+    ]
+    for blocker in (first, second):
+        assert await asyncio.to_thread(blocker.began.wait, 60)
+    first.go.set()
+    await both[0]
+    (run,) = bench.runs
+    assert bench.batcher._rate == pytest.approx(2 * run.tokens / run.seconds)
+    second.go.set()
+    await both[1]
+
+
 async def test_one_that_is_busy_does_not_keep_the_other(bench: Bench) -> None:
     slow = Blocker()
     handle = Handle(FakeEncoder(faults={BAD: slow}))

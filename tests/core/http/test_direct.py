@@ -68,6 +68,7 @@ def app_of(direct: bool) -> App:
     run = endpoint(
         routes,
         Dispatcher(core.server, core.clock, routes, traffic),
+        traffic,
         *([] if direct else [lambda route: False]),
     )
     return wrap(layers(core, RouteTable(routes), traffic), run)
@@ -131,7 +132,7 @@ async def test_a_handler_that_swallows_its_cancellation_answers_nobody() -> None
     core = FakeCore()
     routes = [route(stubborn, "POST", body=Optional)]
     traffic = Traffic()
-    run = endpoint(routes, Dispatcher(core.server, core.clock, routes, traffic))
+    run = endpoint(routes, Dispatcher(core.server, core.clock, routes, traffic), traffic)
     app = wrap(layers(core, RouteTable(routes), traffic), run)
     length = [("content-length", "2")]
     connection = Connection(app, scope_of("POST", "/test", [*HEADERS, *length]))
@@ -159,5 +160,5 @@ def app_of_raising(error: Exception) -> App:
     core = FakeCore()
     routes = [route(raising(error), "POST", body=Optional)]
     traffic = Traffic()
-    run = endpoint(routes, Dispatcher(core.server, core.clock, routes, traffic))
+    run = endpoint(routes, Dispatcher(core.server, core.clock, routes, traffic), traffic)
     return wrap(layers(core, RouteTable(routes), traffic), run)

@@ -186,7 +186,8 @@ async def test_drained_waits_for_requests_in_flight() -> None:
         await asyncio.sleep(0)
     drained = asyncio.ensure_future(app.drained())
     app.begin_drain()
-    await asyncio.sleep(0.01)
+    for _ in range(5):
+        await asyncio.sleep(0)
     assert not drained.done()
     may_end.set()
     assert (await connection.answer()).status == 200

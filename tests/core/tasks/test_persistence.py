@@ -106,7 +106,7 @@ async def test_after_a_failure_the_same_key_starts_anew() -> None:
 async def test_removing() -> None:
     bench = Bench([ended("a")])
     running = bench.runner.start("x", "b", forever)
-    with pytest.raises(Conflict, match=f"Task {running.id} is still running: cancel it first"):
+    with pytest.raises(Conflict, match=f"Task {running.id} has not ended: cancel it first"):
         bench.runner.remove(running.id)
     await bench.runner.cancel(running.id)
     bench.runner.remove(running.id)

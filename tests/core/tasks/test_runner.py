@@ -140,6 +140,5 @@ async def test_who_waits_while_the_server_stops_may_come_again(bench: Bench) -> 
     waiter = asyncio.create_task(bench.runner.result(task.id))
     await asyncio.sleep(0)
     await bench.runner.aclose()
-    with pytest.raises(Draining) as told:
+    with pytest.raises(Draining):
         await waiter
-    assert told.value.retry_after == 1

@@ -153,13 +153,14 @@ class Batcher:
     def _take_back(self) -> int:
         """What no thread has begun goes back, to be planned with what came since; who is idle."""
         taken, idle = self._workers.retract()
-        for work in reversed(taken):
-            if isinstance(work, Probe):
-                work.offered = False
-            else:
-                self._queue.restore(work)
-                self._offered.discard(work)
-                work.handle.release()
+        runs = [work for work in taken if isinstance(work, Run)]
+        for run in runs:  # before anything can fail: what stays offered may bar others for ever
+            self._offered.discard(run)
+            run.handle.release()
+        for run in reversed(runs):
+            self._queue.restore(run)
+        if self._probe is not None and self._probe in taken:
+            self._probe.offered = False
         return idle
 
     def _next_work(self, free: int) -> Run | Probe | None:

@@ -56,7 +56,7 @@ class Books:
         self._others = 0
         self._freed_at = self._looked_at = float("-inf")
         self._complained: float | None = None
-        self._unmeasured = False  # and that was said
+        self._told = False  # of a failure that lasts
 
     def state(self, without: Resident | None = None) -> CacheState:
         """What a strategy sees, as of the last look; `without` leaves one out that is asked for."""
@@ -110,12 +110,12 @@ class Books:
     def _complain(self, error: Exception) -> None:
         now = self._clock()
         if self._complained is None or now - self._complained >= QUIET:
-            self._complained, self._unmeasured = now, True
+            self._complained, self._told = now, True
             log.error("the device's memory cannot be measured, the last value stands: %s", error)
 
     def _settle(self) -> None:
-        if self._unmeasured:
-            self._unmeasured = False
+        if self._told:
+            self._told = False
             log.warning("the device's memory is measured again")
 
     @property

@@ -42,6 +42,7 @@ class Closing:
             raise
         except BaseException:  # SystemExit would end the loop
             log.exception("unloading %s failed", tag)
+        self._books.freed()
 
     def _leak(self, task: "asyncio.Task[None]", encoder: Encoder, tag: str) -> None:
         log.error("unloading %s does not end: its memory stays in use", tag)
@@ -51,7 +52,6 @@ class Closing:
 
         def ended(task: "asyncio.Task[None]") -> None:
             del self._books.leaking[number]
-            self._books.freed()
 
         task.add_done_callback(ended)
 

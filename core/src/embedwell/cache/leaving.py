@@ -130,7 +130,6 @@ class Leaving:
         await self._closing.close(encoder, resident.tag)
         resident.become(State.ABSENT)
         del self._books.residents[resident.key]
-        self._books.freed()
         self._emit(
             ModelEvicted(
                 at=self._clock(),

@@ -35,7 +35,7 @@ class Dispatcher:
         traffic: Traffic,
     ) -> None:
         self._server = server
-        self.traffic = traffic
+        self._traffic = traffic
         self._clock = clock
         self._max_body = int(server.max_body_mb * 1_000_000)
         self._decoders = {
@@ -47,7 +47,7 @@ class Dispatcher:
         """The handler's Reply, its model noted; raises EmbedwellError or whatever it raised."""
         route = matched(scope).route
         assert route is not None
-        async with self.traffic.until_cut(stream=route.stream):
+        async with self._traffic.until_cut(stream=route.stream):
             return await self._answer(scope, client)
 
     async def _answer(self, scope: Scope, client: Client) -> Reply:

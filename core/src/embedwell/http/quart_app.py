@@ -13,6 +13,7 @@ from embedwell.http.client import Client
 from embedwell.http.context import Match, exchange, matched
 from embedwell.http.direct import SEND_SECONDS, is_direct, run_direct
 from embedwell.http.dispatch import Dispatcher
+from embedwell.http.middleware.drain import Traffic
 from embedwell.http.middleware.errors import report, was_cancelled
 from embedwell.http.middleware.root_path import mounted
 from embedwell.http.mounts import run_mount
@@ -29,6 +30,7 @@ class RuleMismatch(Exception):
 def endpoint(
     routes: Sequence[Route],
     dispatch: Dispatcher,
+    traffic: Traffic,
     direct: Callable[[Route], bool] = is_direct,
 ) -> App:
     """The innermost ASGI application: what routing matched, a Route or a Mount.
@@ -45,7 +47,7 @@ def endpoint(
             reading = match.route.stream or match.route.body is not None
             await _run_quart(quart, match, scope, Client(receive, reading), send)
         elif match.app is not None and scope["type"] == "http":
-            async with dispatch.traffic.until_cut(stream=False):
+            async with traffic.until_cut(stream=False):
                 await run_mount(match, scope, Client(receive, has_body(scope)), send)
         elif match.app is not None:
             await match.app(mounted(scope, match.pattern), receive, send)

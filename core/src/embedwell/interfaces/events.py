@@ -64,7 +64,10 @@ class BatchRun(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ModelLoaded(Event, frozen=True, kw_only=True, tag=True):
-    """A model was loaded; bytes: `weights` stay, `measured` has its largest batches', too."""
+    """A model was loaded, in so many seconds without what it waited for.
+
+    Bytes: `weights` stay, `measured` has its largest batches', too.
+    """
 
     model: str
     key: str
@@ -75,7 +78,7 @@ class ModelLoaded(Event, frozen=True, kw_only=True, tag=True):
 
 
 class LoadFailed(Event, frozen=True, kw_only=True, tag=True):
-    """A load failed or found no room, after so many seconds; `code` is the error's."""
+    """A load failed or found no room, so many seconds after it was asked for; an error's code."""
 
     model: str
     key: str

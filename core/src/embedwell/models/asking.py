@@ -26,16 +26,12 @@ class Answer(NamedTuple):
 
 
 async def ask(
-    chain: Sequence[tuple[str, Source]],
-    ref: ModelRef,
-    settings: Sources,
-    otherwise: Answer | None = None,
+    chain: Sequence[tuple[str, Source]], ref: ModelRef, settings: Sources
 ) -> Answer | None:
     """The first source that has it; a source that fails ends the search, unless told to skip.
 
     A skipped failure is raised after all where no other source has the model: whether it exists
-    is then unknown. `otherwise` where nobody has it, which then no failure keeps from being the
-    answer. Raises SourceError, or a source's own EmbedwellError.
+    is then unknown. Raises SourceError, or a source's own EmbedwellError.
     """
     failure: EmbedwellError | None = None
     for name, source in chain:
@@ -49,9 +45,9 @@ async def ask(
             continue
         if found is not None:
             return Answer(name, found)
-    if failure is not None and otherwise is None:
+    if failure is not None:
         raise failure
-    return otherwise
+    return None
 
 
 async def listing(name: str, source: Source, seconds: float) -> Sequence[Snapshot]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from msgspec import structs
 
 from embedwell.config.schema import Sources
-from embedwell.errors import ModelNotFound, ReadOnly
+from embedwell.errors import EmbedwellError, ModelNotFound, ReadOnly
 from embedwell.interfaces.models import ModelKey, ModelRef, Snapshot, Source
 from embedwell.interfaces.services import Listed
 from embedwell.interfaces.tasks import Tasks
@@ -149,11 +149,20 @@ class SourceRegistry:
         """What is listed, unless a source before that one serves the tag: none need list it."""
         key = listed.snapshot.key
         before = [*takewhile(lambda item: item[0] != key.source, self._chain(ref))]
-        otherwise = Answer(key.source, listed.snapshot)
-        answer = await ask(before, ref, self._settings, otherwise)
-        if answer is None or answer is otherwise:
+        answer = await self._asked_before(before, ref)
+        if answer is None:
             return Deletion(key, (key.revision,) if ref.revision else listed.revisions)
         return Deletion(answer.found.key, (answer.found.key.revision,))
+
+    async def _asked_before(
+        self, chain: Sequence[tuple[str, Source]], ref: ModelRef
+    ) -> Answer | None:
+        try:
+            return await ask(chain, ref, self._settings)
+        except EmbedwellError:
+            if self._settings.on_source_error == "stop":
+                raise
+            return None  # skipped, as it is for who asks for the model
 
     def invalidate(self) -> None:
         """Forget every answer: a source's models changed."""

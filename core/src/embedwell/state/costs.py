@@ -10,15 +10,15 @@ from embedwell.state.database import Database
 
 MOST = 10_000
 
-PUT = (
+PUT = (  # `peak` is a column that an earlier version read
     "INSERT INTO costs (digest, dtype, device, engine, weights, peak, seconds, verdict, measured) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest, dtype, device, engine) DO UPDATE SET "
+    "VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?) ON CONFLICT (digest, dtype, device, engine) DO UPDATE SET "
     "weights = excluded.weights, peak = excluded.peak, seconds = excluded.seconds, "
     "verdict = excluded.verdict, measured = excluded.measured"
 )
 DROP = "DELETE FROM costs WHERE digest = ? AND dtype = ? AND device = ? AND engine = ?"
 ALL = (
-    "SELECT digest, dtype, device, engine, weights, peak, seconds, verdict, measured FROM costs "
+    "SELECT digest, dtype, device, engine, weights, seconds, verdict, measured FROM costs "
     "ORDER BY measured"
 )
 
@@ -40,13 +40,12 @@ class CostKey(Struct, frozen=True):
 
 
 class Cost(Struct, frozen=True):
-    """Bytes of the weights, bytes of the largest batches beside them, seconds of the load.
+    """Bytes of the weights, seconds of the load.
 
     `verdict` is what the load's checks found, None where that is not known.
     """
 
     weights: int
-    peak: int
     seconds: float
     verdict: Verdict | None = None
 
@@ -63,8 +62,8 @@ class Costs:
     async def open(cls, database: Database) -> Self:
         """With all that was measured before."""
         costs = cls(database)
-        for *key, weights, peak, seconds, verdict, measured in await database.read(ALL):
-            costs._costs[CostKey(*key)] = Cost(weights, peak, seconds, _verdict(verdict))
+        for *key, weights, seconds, verdict, measured in await database.read(ALL):
+            costs._costs[CostKey(*key)] = Cost(weights, seconds, _verdict(verdict))
             costs._measured = measured
         return costs
 
@@ -77,7 +76,7 @@ class Costs:
         self._costs.pop(key, None)
         self._costs[key] = cost
         verdict = msgspec.json.encode(cost.verdict).decode()
-        values = (*key.parts, cost.weights, cost.peak, cost.seconds, verdict, self._measured)
+        values = (*key.parts, cost.weights, cost.seconds, verdict, self._measured)
         self._database.execute(PUT, values, ("costs", *key.parts))
         if len(self._costs) > MOST:
             oldest = next(iter(self._costs))

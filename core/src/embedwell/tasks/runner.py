@@ -79,7 +79,7 @@ class TaskRunner:
         return [record.seen() for record in reversed(self._records.values())]
 
     async def cancel(self, id: str) -> Task:
-        """End a running task and say how it stands; a finished one stays as it is."""
+        """End a task that has not ended, and say how it stands; another stays as it is."""
         record = self._record(id)
         self._stop(record)
         with suppress(TimeoutError):
@@ -90,7 +90,7 @@ class TaskRunner:
     def remove(self, id: str) -> None:
         record = self._record(id)
         if record.finished is None:
-            raise Conflict(f"Task {record.id} is still running: cancel it first")
+            raise Conflict(f"Task {record.id} has not ended: cancel it first")
         self._forget(record)
 
     async def aclose(self) -> None:
@@ -109,9 +109,8 @@ class TaskRunner:
             raise TaskNotFound(f"Task not found: {id[:100]}") from None
 
     def _stop(self, record: Record) -> None:
-        if record.worker is not None:
+        if record.worker is not None and record.worker.cancel():
             record.cancelling = True
-            record.worker.cancel()
 
     async def _work(self, record: Record, run: Callable[[Progress], Awaitable[Any]]) -> None:
         try:

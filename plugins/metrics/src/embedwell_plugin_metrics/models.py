@@ -18,7 +18,7 @@ class Models:
         self._loaded: dict[str, set[str]] = {}  # keys by label: a model may have two revisions
         self._loads = Histogram(
             "embedwell_model_load_duration_seconds",
-            "Loads that succeeded, from admission to ready.",
+            "Loads that succeeded, without what they waited for.",
             ("model",),
             buckets=LOAD_SECONDS,
             registry=registry,

@@ -19,6 +19,7 @@ log = logging.getLogger("embedwell.source.huggingface")
 MODULE = "embedwell_source_huggingface.download"
 MAX_LINE = 16 * 2**20  # a listing of 100,000 files
 TAIL = 4_000  # bytes of the child's log that are kept
+REST = re.compile(rb"^\S*")
 QUERY = re.compile(r"""(?<=\S)\?[^\s"'<>]+""")
 
 
@@ -94,9 +95,11 @@ def _kill(process: Process) -> None:
 
 async def last_words(stream: asyncio.StreamReader) -> str:
     """The end of what is said, without the queries of addresses, which carry signatures."""
-    tail = b""
+    tail, within = b"", False  # `within` a word whose beginning is gone: half an address, say
     while data := await stream.read(65_536):
         tail += data
-        if len(tail) > TAIL:  # what comes first now may be half an address
-            tail = b"".join(tail[-TAIL:].split(None, 1)[1:])
+        within = within or len(tail) > TAIL
+        if within:
+            tail = REST.sub(b"", tail[-TAIL:], count=1)
+            within = not tail
     return QUERY.sub("?…", tail.decode(errors="replace").strip())

@@ -45,7 +45,7 @@ def routes(core: Core) -> Sequence[Route]:
             path="/tasks/<id>",
             handler=end,
             access="manage",
-            summary="Cancel a task that runs, forget one that has ended",
+            summary="Cancel a task that has not ended, forget one that has",
             replies={202: TaskBody, 204: None},
             errors=("CONFLICT",),
         ),
