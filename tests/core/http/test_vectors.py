@@ -38,6 +38,15 @@ def test_ordinary_floats_are_short() -> None:
     assert longest <= len("-0.0000123456789")
 
 
+def test_a_component_next_to_nothing_makes_no_answer_longer() -> None:
+    """all-MiniLM-L6-v2 has two."""
+    rows = np.random.default_rng(1).normal(0, 0.05, size=(1, 384)).astype(np.float32)
+    rows[0, [127, 223]] = 3e-33, -5e-20
+    numbers = written(rows).strip("[]").split(",")
+    assert (numbers[127], numbers[223]) == ("3e-33", "-5e-20")
+    assert max(map(len, numbers)) <= len("-0.0000123456789")
+
+
 async def test_a_large_answer_is_one_document_in_order() -> None:
     rows = np.arange(2048 * 64, dtype=np.float32).reshape(2048, 64)
     result = Embeddings(rows, 5, (), TIMINGS, "m")

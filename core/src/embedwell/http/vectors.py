@@ -63,6 +63,12 @@ def floats(rows: "Rows") -> Iterator[bytes]:
 def _exact(row: "Rows") -> "NDArray[np.float32] | NDArray[np.float64]":
     """The row as it is to be written: a float64's decimal is longer, and exact for any float32."""
     size = np.abs(row)
-    if size.max() < MOST and (size[row != 0] >= LEAST).all():
-        return np.ascontiguousarray(row)
-    return row.astype(np.float64)
+    odd = row[(size >= MOST) | ((size < LEAST) & (size > 0))]  # a model may have a dead component
+    if odd.size and not _come_back(odd):
+        return row.astype(np.float64)
+    return np.ascontiguousarray(row)
+
+
+def _come_back(values: "Rows") -> bool:
+    read = orjson.loads(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY))
+    return bool((np.array(read, np.float64).astype(np.float32) == values).all())
