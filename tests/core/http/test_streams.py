@@ -11,11 +11,13 @@ from embedwell.config.schema import Server
 from embedwell.errors import Overloaded
 from embedwell.http.asgi import Message, Receive, Scope, Send
 from embedwell.http.leftover import Leftover
+from embedwell.http.middleware import drain
 from embedwell.interfaces.plugins import Caller, Plugin, RequestHead
 from embedwell.interfaces.routes import Mount, Reply, Request
 from tests.core.http.fake_core import FakeCore, app_of, route
 from tests.core.http.http_driver import Connection, ask, scope_of
 
+JSON = [("content-type", "application/json")]
 CHUNKED = [("transfer-encoding", "chunked")]
 
 
@@ -54,6 +56,31 @@ async def test_draining_cuts_a_body_that_streams_at_once(reading: Reading) -> No
     assert (answer.status, answer.code) == (503, "DRAINING")
     assert answer.detail == "The server stopped before the request was done"
     assert reading.ended
+    await app.drained()
+
+
+async def test_draining_waits_a_moment_for_the_rest_of_a_body(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(drain, "BODY_SECONDS", 0.05)
+
+    async def say(request: Request) -> Reply:
+        return Reply(body=request.body)
+
+    app = app_of(route(say, "POST", body=dict))
+    ready, never = (
+        Connection(app, scope_of("POST", "/test", [*JSON, ("content-length", "2")]))
+        for _ in range(2)
+    )
+    for connection in (ready, never):
+        connection.send(b"{", more=True)
+    while app.in_flight < 2:
+        await asyncio.sleep(0)
+    app.begin_drain()
+    ready.send(b"}")
+    assert (await ready.answer()).status == 200
+    answer = await never.answer()
+    assert (answer.status, answer.code) == (503, "DRAINING")
     await app.drained()
 
 

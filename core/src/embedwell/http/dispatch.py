@@ -88,7 +88,8 @@ class Dispatcher:
         if route.body in self._empty and not has_body(scope):
             return self._empty[route.body]
         body.check_type(scope)
-        content = await body.read(client, limit, timeout, exchange(scope).cover)
+        async with self._traffic.while_it_comes():
+            content = await body.read(client, limit, timeout, exchange(scope).cover)
         return decode(self._decoders[route.body], content)
 
 

@@ -9,6 +9,8 @@ from embedwell.http.asgi import App, Receive, Scope, Send
 from embedwell.http.context import matched
 from embedwell.http.leftover import Leftover
 
+BODY_SECONDS = 5.0  # for what is left of a body once the server stops
+
 
 class Traffic:
     """Requests under way; loop only."""
@@ -20,6 +22,7 @@ class Traffic:
         self._idle.set()
         self._timers: set[asyncio.Timeout] = set()
         self._streams: set[asyncio.Timeout] = set()
+        self._bodies: set[asyncio.Timeout] = set()
 
     def begin(self, request: Leftover) -> None:
         """It is under way until its `end`."""
@@ -48,8 +51,21 @@ class Traffic:
 
         `cut` does that, to a stream already `drain`: it could outlast any grace period.
         """
-        timer = asyncio.timeout(0 if stream and self.draining else None)
         timers = self._streams if stream else self._timers
+        async with self._until(timers, 0 if stream and self.draining else None):
+            yield
+
+    @asynccontextmanager
+    async def while_it_comes(self) -> AsyncIterator[None]:
+        """Ends the wait for a body with Draining, BODY_SECONDS after `drain`."""
+        async with self._until(self._bodies, BODY_SECONDS if self.draining else None):
+            yield
+
+    @asynccontextmanager
+    async def _until(
+        self, timers: set[asyncio.Timeout], seconds: float | None
+    ) -> AsyncIterator[None]:
+        timer = asyncio.timeout(seconds)
         timers.add(timer)
         try:
             async with timer:
@@ -65,6 +81,7 @@ class Traffic:
         """New work is refused from now on, and bodies that stream are given up."""
         self.draining = True
         _expire(self._streams)
+        _expire(self._bodies, BODY_SECONDS)
 
     def cut(self) -> None:
         """The grace period is over."""
@@ -75,11 +92,11 @@ class Traffic:
         await self._idle.wait()
 
 
-def _expire(timers: Iterable[asyncio.Timeout]) -> None:
-    now = asyncio.get_running_loop().time()
+def _expire(timers: Iterable[asyncio.Timeout], seconds: float = 0.0) -> None:
+    when = asyncio.get_running_loop().time() + seconds
     for timer in timers:
         if not timer.expired():
-            timer.reschedule(now)
+            timer.reschedule(when)
 
 
 class Drain:
