@@ -193,6 +193,15 @@ async def test_a_model_that_the_hub_does_not_have(make: Make) -> None:
         await pull(make(), model="nobody/nothing")
 
 
+async def test_what_to_check_where_the_hub_is_not_reached(make: Make) -> None:
+    with pytest.raises(SourceError) as error:
+        await pull(make(endpoint="http://127.0.0.1:9"), model=TINY)
+    assert error.value.message == (
+        f"The Hugging Face Hub could not be reached for {TINY}: "
+        "check the server's network, HTTPS_PROXY and HF_ENDPOINT"
+    )
+
+
 OFFLINE = "this server is offline (offline in [sources.huggingface], or HF_HUB_OFFLINE)"
 
 

@@ -30,7 +30,7 @@ from embedwell_source_huggingface.removal import Removal
 from embedwell_source_huggingface.usage import Usage
 
 REMEMBERED = 10_000
-OFFLINE = ": on a machine without network set offline = true in [sources.huggingface]"
+OFFLINE = "; on a machine without network set offline = true in [sources.huggingface]"
 
 
 class Resolved(NamedTuple):
