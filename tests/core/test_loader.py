@@ -180,6 +180,14 @@ class Needs(Struct, frozen=True, forbid_unknown_fields=True):
     bucket: str
 
 
+class Wants(Struct, frozen=True, forbid_unknown_fields=True):
+    bucket: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.bucket:
+            raise ValueError("bucket: empty")
+
+
 class Loose(Struct, frozen=True):
     x: int = 1
 
@@ -194,7 +202,9 @@ def test_one_merely_installed_that_needs_a_table_keeps_nobody_from_starting() ->
     assert "odd" not in [item.spec.name for item in plugins.sources]
     (info,) = [info for info in plugins.infos if info.name == "given"]
     assert info.state == "unused"
-    assert "sources.odd.bucket: required" in (info.problem or "")
+    assert info.problem == "off: no sources.odd.bucket in the configuration"
+    (info,) = load(Config(), modules=[odd(config=Wants)]).infos[-1:]
+    assert info.problem == "source odd is not configured: sources.odd.bucket: empty"
     for named in (Sources(order=("odd",)), Sources(tables={"odd": {}})):
         with pytest.raises(ConfigurationError, match=r"sources.odd.bucket: required"):
             load(Config(sources=named), modules=[plugin])

@@ -229,7 +229,10 @@ async def test_an_unreachable_server(
     listener.close()
     await listener.wait_closed()
     async with driving(tmp_path / "own", server, api_url=f"http://127.0.0.1:{port}") as driver:
-        assert await driver.error() == f"127.0.0.1:{port} could not be reached"
+        assert await driver.error() == (
+            f"127.0.0.1:{port} could not be reached: check the server's network "
+            "(it connects directly, HTTPS_PROXY is not used)"
+        )
 
 
 class FullDisk(Files):

@@ -175,7 +175,7 @@ async def test_a_refused_token_is_told(hub: Hub, make: Make) -> None:
 async def test_a_hub_that_never_answers(hub: Hub, make: Make) -> None:
     hub.silent.set()
     with pytest.raises(
-        SourceError, match=r"did not answer within 1 s for some-owner/tiny: .*offline = true"
+        SourceError, match=r"did not answer within 1 s for some-owner/tiny: check .*offline = true"
     ):
         await make(timeout=1).resolve(REF)
 
@@ -183,7 +183,7 @@ async def test_a_hub_that_never_answers(hub: Hub, make: Make) -> None:
 async def test_a_hub_that_is_not_there(make: Make) -> None:
     told = (
         r"^No local model is named some-owner/tiny\. The Hugging Face Hub could not be reached for "
-        r"some-owner/tiny: on a machine without network set offline = true in \[sources\.huggingface\]$"
+        r"some-owner/tiny: check the server's network, HTTPS_PROXY and HF_ENDPOINT; on a machine without network set offline = true in \[sources\.huggingface\]$"
     )
     with pytest.raises(SourceError, match=told):
         await make(endpoint="http://127.0.0.1:9").resolve(REF)

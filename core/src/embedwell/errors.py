@@ -39,7 +39,8 @@ class EmbedwellError(Exception):
     """A failure with a message fit for the client: no path, no traceback, no internal name.
 
     `param` names the request field at fault. `retry_after` is in seconds; None with
-    `retryable` false means that the same request cannot succeed later either.
+    `retryable` false means that the same request cannot succeed later either. `caller` is whose
+    request it was, where a guard refuses somebody it knows; the log has it, the client is not told.
     """
 
     code: ClassVar[str] = "INTERNAL"
@@ -47,12 +48,18 @@ class EmbedwellError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(
-        self, message: str, *, param: str | None = None, retry_after: float | None = None
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: float | None = None,
+        caller: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
         self.retry_after = retry_after
+        self.caller = caller
 
 
 def bare(error: EmbedwellError) -> EmbedwellError:

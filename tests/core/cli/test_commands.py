@@ -72,6 +72,12 @@ def test_models_plugins_version_help(tmp_path: Path) -> None:
     assert run(tmp_path).returncode == 2
 
 
+def test_a_plugin_that_nobody_asked_for_is_off_and_no_fault(tmp_path: Path) -> None:
+    (line,) = [line for line in run(tmp_path, "plugins").stdout.splitlines() if "plugin auth" in line]
+    about = "API keys with scopes and quotas (off: no plugins.auth.keys in the configuration)"
+    assert line.endswith(f"  {about}")
+
+
 def test_no_model_is_no_error_and_what_to_do_is_said(tmp_path: Path) -> None:
     done = run(tmp_path, "models")
     assert (done.returncode, done.stderr) == (0, "")

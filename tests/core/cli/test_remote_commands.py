@@ -303,6 +303,17 @@ def test_rm_of_what_cannot_be_deleted(server: FakeServer) -> None:
         rm.run(arguments("rm", "../x", "--url", server.url))
 
 
+@pytest.mark.parametrize("where", ["models", f"models/{TAG}"])
+def test_rm_says_how_to_list_what_the_server_has(server: FakeServer, where: str) -> None:
+    missed = refusal(404, f"Model not found: {TAG}; GET /{where} lists those at hand")
+    server.replies = {f"DELETE /below/models/{TAG}": [missed]}
+    with pytest.raises(RemoteError) as caught:
+        rm.run(arguments("rm", TAG, "--url", f"{server.url}/below"))
+    assert caught.value.message == (
+        f"Model not found: {TAG}; curl {server.url}/below/{where} lists those at hand"
+    )
+
+
 # ps
 
 

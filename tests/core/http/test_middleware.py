@@ -272,6 +272,15 @@ async def test_one_guard_is_enough_to_refuse_before_the_body(
     assert "secret" not in answer.detail
 
 
+@pytest.mark.parametrize("first", [None, Caller("alice")])
+async def test_who_is_refused_is_told_where_a_guard_knows(first: Caller | None) -> None:
+    core, _ = guarded(first, Forbidden("not for bob", caller="bob"))
+    assert (await get(create_app(core), "/models")).status == 403
+    (event,) = core.events
+    assert isinstance(event, RequestFinished)
+    assert event.caller == ("alice" if first else "bob")
+
+
 async def test_a_guard_that_breaks_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     core, _ = guarded(None, ValueError("broken"))
     assert (await get(create_app(core), "/models")).status == 500

@@ -131,7 +131,7 @@ async def test_other_methods_are_told_which_exist(
     answer = await ask(app, method, path)
     assert (answer.status, answer.code) == (405, "METHOD_NOT_ALLOWED")
     assert answer.headers["allow"] == allow
-    assert answer.detail == f"Method not allowed: {method} {path}"
+    assert answer.detail == f"Method not allowed: {method} {path}; it has {allow}"
 
 
 async def test_head_is_get_without_its_body(app: App) -> None:

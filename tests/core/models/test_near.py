@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from embedwell.config.schema import Sources
-from embedwell.errors import ModelNotFound
+from embedwell.errors import ModelNotFound, SourceError
 from embedwell.interfaces.models import ModelRef
-from embedwell.models.near import FRESH, Known, Near
+from embedwell.models.near import COMPARED, FRESH, Known, Near, suggestion
 from embedwell.models.registry import SourceRegistry
 from embedwell.models.tag import parse
 from embedwell.testing import FakeClock
@@ -41,7 +41,12 @@ async def missed(registry: SourceRegistry, tag: str) -> str:
         ("name", f"; did you mean owner/name? {LISTING}"),
         ("Owner/Name", f"; did you mean owner/name? {LISTING}"),
         ("NAME@r7", f"; did you mean owner/name? {LISTING}"),
-        ("ame", f"; {LISTING}"),
+        ("me", f"; {LISTING}"),
+        ("nam", f"; did you mean owner/name? {LISTING}"),
+        ("ownr/Name", f"; did you mean owner/name? {LISTING}"),
+        ("ownr/encoder", f"; {LISTING}"),
+        ("encodr", f"; did you mean a/encoder? {LISTING}"),
+        ("onyl", f"; {LISTING}"),
         ("owner/name@r7", "; it has no such revision: GET /models/owner/name lists those at hand"),
         ("upload:owner/name@r7", "; it has no such revision: GET /models/owner/name lists those at hand"),
         ("hub:owner/name@r1", f"; did you mean owner/name? {LISTING}"),
@@ -53,6 +58,45 @@ async def test_a_name_that_is_missed(bench: Bench, tag: str, hint: str) -> None:
     bench.upload.rows = [snapshot("upload"), snapshot("upload", "only")]
     bench.hub.rows = [snapshot("hub", f"{owner}/encoder") for owner in "dbac"]
     assert await missed(bench.registry, tag) == hint
+
+
+@pytest.mark.parametrize(
+    ("tag", "meant"),
+    [
+        ("sentence-transformer/all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"),
+        ("all-minilm-l6v2", "sentence-transformers/all-MiniLM-L6-v2"),
+        ("some-modle", "some-model"),
+    ],
+)
+async def test_typing_errors(bench: Bench, tag: str, meant: str) -> None:
+    names = ("sentence-transformers/all-MiniLM-L6-v2", "some-model")
+    bench.upload.rows = [snapshot("upload", name) for name in names]
+    assert await missed(bench.registry, tag) == f"; did you mean {meant}? {LISTING}"
+
+
+@pytest.mark.parametrize(
+    ("tag", "told"),
+    [
+        ("owner/nmae", "The hub is away; did you mean owner/name?"),
+        ("owner/name@r7", "The hub is away"),
+        ("owner/other-words", "The hub is away"),
+    ],
+)
+async def test_a_source_that_cannot_say(bench: Bench, tag: str, told: str) -> None:
+    bench.upload.rows = [snapshot("upload")]
+    bench.hub.answer = SourceError("The hub is away", retry_after=7)
+    for _ in range(2):
+        with pytest.raises(SourceError) as caught:
+            async with bench.registry.open(parse(tag)):
+                pass
+        assert (caught.value.message, caught.value.retry_after) == (told, 7)
+
+
+def test_only_so_many_names_are_compared() -> None:
+    known = {f"name{n:04}": {"upload"} for n in range(COMPARED)} | {"zebra": {"upload"}}
+    assert suggestion(ModelRef("zebar"), known) == ""
+    assert suggestion(ModelRef("zebra"), {}) == ""
+    assert suggestion(ModelRef("ZEBRA"), known) == "did you mean zebra?"
 
 
 async def test_the_listing_of_one_model_says_so_too(bench: Bench) -> None:

@@ -61,7 +61,7 @@ async def test_it_guards_and_names_the_caller() -> None:
 async def test_a_scope_that_is_missing_is_named(key: str, access: str, scope: str) -> None:
     with pytest.raises(Forbidden) as caught:
         await auth().guard(head(key, access))
-    assert caught.value.message.endswith(f'lacks the scope "{scope}"')
+    assert f' lacks the scope "{scope}": add it to scopes of ' in caught.value.message
 
 
 async def test_strangers_are_counted_and_told_of_once_a_minute(

@@ -85,7 +85,11 @@ async def check_route(http: httpx.AsyncClient, method: str, path: str, access: s
             assert answer.status_code not in (401, 403, 429), where
         elif key in SCOPES.values():
             assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN"), where
-            assert f'lacks the scope "{access}"' in answer.json()["detail"], where
+            owner = next(name for name, shown in SCOPES.items() if shown == key)
+            assert answer.json()["detail"] == (
+                f'The key "{owner}" lacks the scope "{access}": '
+                f"add it to scopes of [plugins.auth.keys.{owner}]"
+            ), where
         else:
             assert (answer.status_code, answer.json()["code"]) == (401, "UNAUTHORIZED"), where
             assert answer.headers["www-authenticate"] == "Bearer", where
@@ -181,18 +185,20 @@ async def test_tokens_are_a_quota_too(tiny: Start) -> None:
 
 async def test_log_and_events_say_who_it_was(tiny: Start, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    async with keyed(tiny) as server, client(server) as http:
+    async with keyed(tiny, {"requests_per_minute": 1}) as server, client(server) as http:
         assert (await http.post("/embeddings", json=BODY, headers=bearer(USER))).is_success
         assert (await http.get("/tasks", headers=bearer(USER))).status_code == 403
+        assert (await http.get("/models", headers=bearer(USER))).status_code == 429
+        assert (await http.get("/models", headers=bearer(WRONG))).status_code == 401
         finished = [event for event in server.events if isinstance(event, RequestFinished)]
         async with asyncio.timeout(30):
-            while len(finished) < 2:
+            while len(finished) < 4:
                 await asyncio.sleep(0)
                 finished = [event for event in server.events if isinstance(event, RequestFinished)]
-    assert [event.caller for event in finished] == ["embed", None]
-    served, refused = [r.getMessage() for r in caplog.records if r.name == "embedwell.access"]
-    assert " caller=embed " in served
-    assert 'The key "embed" lacks the scope "manage"' in refused
+    assert [event.caller for event in finished] == ["embed", "embed", "embed", None]
+    lines = [r.getMessage() for r in caplog.records if r.name == "embedwell.access"]
+    assert [" caller=embed " in line for line in lines] == [True, True, True, False]
+    assert 'The key "embed" lacks the scope "manage"' in lines[1]
 
 
 HUGE = 1_000_000_000

@@ -135,7 +135,8 @@ def _refusal(url: str, status: int, content: bytes) -> RemoteError:
     if detail is None:
         name = HTTPStatus(status).phrase if status in list(HTTPStatus) else "no status there is"
         return RemoteError(f"{url} answered {status} ({name}): check --url", passing=passing)
-    return RemoteError(f"{detail}{_hint(status, detail)}", passing=passing)
+    told = detail.replace("GET /models", f"curl {url}/models")  # of that server, not of this one
+    return RemoteError(f"{told}{_hint(status, detail)}", passing=passing)
 
 
 def _hint(status: int, detail: str) -> str:

@@ -12,6 +12,7 @@ import msgspec
 
 S = TypeVar("S", bound=msgspec.Struct)
 PRIVATE = ("token", "secret", "password", "key")  # rather one too many, such as max_batch_tokens
+MISSING = ": required, but missing"
 GOT = re.compile(r", got \w+")
 
 
@@ -41,7 +42,7 @@ def convert_table(
             values[name] = value
             reasons += problem
         elif field.required:
-            reasons.append(f"{path}.{name}: required, but missing")
+            reasons.append(f"{path}.{name}{MISSING}")
     if reasons:
         return None, reasons
     try:

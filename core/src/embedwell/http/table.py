@@ -141,7 +141,8 @@ def _refuse(method: str, given: Sequence[str], allowed: set[str]) -> Match:
     path = shown("/" + "/".join(given))
     if allowed:
         allow = sorted(allowed | {"HEAD"} if "GET" in allowed else allowed)
-        raise MethodNotAllowed(f"Method not allowed: {shown(method, 20)} {path}", allow)
+        asked = f"{shown(method, 20)} {path}"
+        raise MethodNotAllowed(f"Method not allowed: {asked}; it has {', '.join(allow)}", allow)
     if any("/" in part for part in given):
         raise BadRequest("The path has an encoded slash outside of a model's tag")
     raise NotFound(f"Route not found: {path}; GET /docs lists those there are")

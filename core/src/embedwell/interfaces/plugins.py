@@ -51,7 +51,10 @@ class Plugin:
         return ()
 
     async def guard(self, head: RequestHead) -> Caller | None:
-        """Runs before the body is read: raise Unauthorized or Forbidden to refuse."""
+        """Runs before the body is read: raise Unauthorized or Forbidden to refuse.
+
+        With `caller=` the log line says whose request that was.
+        """
         return None
 
     def observe(self, event: "Event") -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from embedwell.config.schema import Config
+from embedwell.config.tables import MISSING
 from embedwell.errors import PluginError
 from embedwell.interfaces.status import PluginInfo
 from embedwell.loader.origins import Origin
@@ -50,7 +51,15 @@ def left_out(info: PluginInfo, item: Registered, faults: Sequence[str]) -> Plugi
     """The info once this item is left out, if it is its plugin's."""
     if (info.name, info.distribution) != (item.origin.name, item.origin.distribution):
         return info
-    problem = f"{item.kind} {item.spec.name} is not configured: {'; '.join(faults)}"
+    problem = _why_not(item, faults)
     log.info("plugin %s: %s", item.origin, problem)
     state = info.state if len(info.provides) > 1 else "unused"
     return structs.replace(info, state=state, problem=problem[:500])
+
+
+def _why_not(item: Registered, faults: Sequence[str]) -> str:
+    """No fault of anybody's where the operator has not asked for it."""
+    absent = [fault.removesuffix(MISSING) for fault in faults if fault.endswith(MISSING)]
+    if len(absent) == len(faults):
+        return f"off: no {', no '.join(absent)} in the configuration"
+    return f"{item.kind} {item.spec.name} is not configured: {'; '.join(faults)}"

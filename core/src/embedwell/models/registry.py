@@ -9,7 +9,7 @@ from typing import NamedTuple
 from msgspec import structs
 
 from embedwell.config.schema import Sources
-from embedwell.errors import EmbedwellError, ModelNotFound, ReadOnly
+from embedwell.errors import EmbedwellError, ModelNotFound, ReadOnly, SourceError
 from embedwell.interfaces.models import ModelKey, ModelRef, Snapshot, Source
 from embedwell.interfaces.services import Listed
 from embedwell.interfaces.tasks import Tasks
@@ -204,7 +204,10 @@ class SourceRegistry:
         return snapshot
 
     async def _ask(self, ref: ModelRef) -> Answer:
-        answer = await self._answers.ask(ref, self._chain(ref))
+        try:
+            answer = await self._answers.ask(ref, self._chain(ref))
+        except SourceError as error:
+            raise await self._near.failed(ref, error) from None
         if answer is None:
             raise await self._near.missing(ref)
         return answer

@@ -48,7 +48,11 @@ class Auth(Plugin):
         name = self._owner(head)
         scopes = self.config.keys[name].scopes
         if head.access not in scopes:
-            raise Forbidden(f'The key "{name}" lacks the scope "{head.access}"')
+            raise Forbidden(
+                f'The key "{name}" lacks the scope "{head.access}": '
+                f"add it to scopes of [plugins.auth.keys.{name}]",
+                caller=name,
+            )
         embeds = head.access == "embed" and head.method == "POST"
         self._quotas[name].admit(self.services.clock(), embeds=embeds)
         return Caller(name, frozenset(scopes))

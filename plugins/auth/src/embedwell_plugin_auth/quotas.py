@@ -57,4 +57,4 @@ class Quota:
 
     def _used_up(self, limit: int, what: str, wait: float) -> RateLimited:
         message = f'The key "{self._name}" has used up its {limit:,} {what} a minute'
-        return RateLimited(message, retry_after=wait)
+        return RateLimited(message, retry_after=wait, caller=self._name)

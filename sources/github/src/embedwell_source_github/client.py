@@ -21,6 +21,7 @@ KEEPING_METHOD = {307, 308}
 MOVED = {301, 302, 303} | KEEPING_METHOD
 BLOCK = 2**20  # bytes that are handed on at once
 SLOWEST = 1024  # bytes a second
+CHECK = "check the server's network (it connects directly, HTTPS_PROXY is not used)"
 
 
 class Ask(Struct, frozen=True, kw_only=True):
@@ -171,12 +172,12 @@ def failures(origin: Origin, stall: float) -> Iterator[None]:
     try:
         yield
     except httpcore.ConnectTimeout:
-        raise SourceError(f"{origin} could not be reached within {stall:g} s") from None
+        raise SourceError(f"{origin} could not be reached within {stall:g} s: {CHECK}") from None
     except httpcore.TimeoutException:
         raise SourceError(f"{origin} sent nothing for {stall:g} s") from None
     except httpcore.ConnectError as error:
         log.info("%s could not be reached: %s", origin, error)
-        raise Transient(f"{origin} could not be reached") from None
+        raise Transient(f"{origin} could not be reached: {CHECK}") from None
     except (httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
         log.info("%s broke off: %s", origin, error)
         raise Transient(f"{origin} broke the connection off before the end") from None

@@ -21,6 +21,8 @@ from embedwell_source_huggingface.process import child, environment
 QUESTIONS = 4  # children that ask at once; downloads are counted apart
 REMEDY = "give the server a token that may read it (HF_TOKEN, or token in [sources.huggingface])"
 
+CHECK = "check the server's network, HTTPS_PROXY and HF_ENDPOINT"
+
 
 class Unreachable(SourceError):
     """Nothing is known of the model: the Hub gave no answer."""
@@ -46,7 +48,7 @@ class Hub:
                 message = await asked.hear()
         except TimeoutError:
             raise Unreachable(
-                f"The Hugging Face Hub did not answer within {seconds:g} s for {repo}"
+                f"The Hugging Face Hub did not answer within {seconds:g} s for {repo}: {CHECK}"
             ) from None
         if isinstance(message, Listing):
             return message
@@ -98,7 +100,7 @@ def _failure(repo: str, message: Message) -> EmbedwellError:
     if isinstance(message, Absent):
         return SourceError(f"{repo} is not on the Hugging Face Hub any more")
     if isinstance(message, Failed) and message.why == "unreachable":
-        return Unreachable(f"The Hugging Face Hub could not be reached for {repo}")
+        return Unreachable(f"The Hugging Face Hub could not be reached for {repo}: {CHECK}")
     if isinstance(message, Failed) and message.why == "full":
         return InsufficientStorage(f"The disk is full: {repo} could not be downloaded")
     why, status = (message.why, message.status) if isinstance(message, Failed) else ("bug", 0)

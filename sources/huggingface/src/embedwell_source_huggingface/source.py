@@ -30,7 +30,7 @@ from embedwell_source_huggingface.removal import Removal
 from embedwell_source_huggingface.usage import Usage
 
 REMEMBERED = 10_000
-OFFLINE = ": on a machine without network set offline = true in [sources.huggingface]"
+OFFLINE = "; on a machine without network set offline = true in [sources.huggingface]"
 
 
 class Resolved(NamedTuple):
@@ -79,7 +79,7 @@ class HubSource(Source):
         if found is not None:
             self._refresh(ref.name, revision)
             return self._remembered(revision, found)
-        if not self._may_download(ref.name):
+        if self._forbidden(ref.name):
             return None
         try:
             offer = await self._ask(ref.name, revision)
@@ -122,8 +122,8 @@ class HubSource(Source):
 
     async def _pull(self, repo: str, revision: str) -> Task:
         """The download of what the Hub has behind a revision now, as a task."""
-        if not self._may_download(repo):
-            raise Forbidden(f"{repo} may not be downloaded: see download in [sources.huggingface]")
+        if why := self._forbidden(repo):
+            raise Forbidden(f"{repo} may not be downloaded: {why}")
         offer = await self._ask(repo, revision)
         if offer is None:
             raise ModelNotFound(repo, " (on the Hugging Face Hub)")
@@ -135,7 +135,7 @@ class HubSource(Source):
     def _refresh(self, repo: str, revision: str) -> None:
         """Ask in the background whether a branch moved, once it was long enough ago."""
         every, known = self._config.refresh_seconds, self._commits.get((repo, revision))
-        if not every or known is None or COMMIT.fullmatch(revision) or not self._may_download(repo):
+        if not every or known is None or COMMIT.fullmatch(revision) or self._forbidden(repo):
             return
         now = self.services.clock()
         if now - known.at >= every:
@@ -152,11 +152,16 @@ class HubSource(Source):
         elif offer is not None:
             await self._downloads.settle(offer)
 
-    def _may_download(self, repo: str) -> bool:
-        if self._offline or self._config.download == "never":
-            return False
+    def _forbidden(self, repo: str) -> str:
+        """Why it may not be downloaded, "" where it may."""
+        if self._offline:
+            return "this server is offline (offline in [sources.huggingface], or HF_HUB_OFFLINE)"
+        if self._config.download == "never":
+            return "see download in [sources.huggingface]"
         listed = any(fnmatchcase(repo, pattern) for pattern in self._config.allow)
-        return listed or self._config.download == "on_request"
+        if listed or self._config.download == "on_request":
+            return ""
+        return "see allow in [sources.huggingface]"
 
     # What is here
 

@@ -31,6 +31,7 @@ class PackageSource(BlockingSource):
         super().__init__(config, services)
         self._models = dict(config.models)
         self._found: dict[str, Snapshot] = {}
+        self._told: set[str] = set()
         self._lock = threading.Lock()
 
     def find(self, ref: ModelRef) -> Snapshot | None:
@@ -41,20 +42,27 @@ class PackageSource(BlockingSource):
         return snapshot if ref.revision in (None, snapshot.key.revision) else None
 
     def list_models(self) -> Sequence[Snapshot]:
-        """Those that are installed; others are logged."""
+        """Those that are installed; why others are not is logged once."""
         found = []
         for tag in self._models:
             try:
                 found.append(self._snapshot(tag))
             except EmbedwellError as error:
-                log.warning("%s", error.message)
+                self._tell(error.message)
         return found
 
     async def delete(self, ref: ModelRef) -> None:
         """Raises ReadOnly."""
         raise ReadOnly(
-            f"Models of this source are read-only: {ref}; take it out of [sources.package]"
+            f"Models of this source are read-only: {ref}; take it out of [sources.package.models]"
         )
+
+    def _tell(self, problem: str) -> None:
+        with self._lock:
+            if problem in self._told:
+                return
+            self._told.add(problem)
+        log.warning("%s", problem)
 
     def _snapshot(self, tag: str) -> Snapshot:
         with self._lock:

@@ -1,5 +1,6 @@
 """The files of one upload: an archive, or the files of a model one by one."""
 
+import re
 import tarfile
 
 from embedwell import Invalid, InvalidModel, Staging
@@ -10,6 +11,12 @@ GZIP = b"\x1f\x8b"
 NO_ARCHIVE = (
     "The file is neither a zip nor a tar archive (.zip, .tar, .tar.gz); "
     "loose files of a model are sent as several parts named file"
+)
+IN_FOLDER = re.compile(r"\S+/\S+ is missing")
+FOLDERS = (
+    "the folder of a loose file is sent in its file name "
+    "(curl: -F 'file=@1_Pooling/config.json;filename=1_Pooling/config.json'), "
+    "or an archive of them all"
 )
 
 
@@ -29,7 +36,7 @@ class Files:
             raise Invalid("An archive must be the only file of an upload", param="file")
         same = "/".join(part for part in name.split("/") if part not in ("", "."))
         if same in self._names:
-            raise Invalid(f"Two files are named {shown(name)}", param="file")
+            raise Invalid(f"Two files are named {shown(name)}; {FOLDERS}", param="file")
         self._names.add(same)
         self._name = name
         self._sink = Sink(self._write)
@@ -50,6 +57,12 @@ class Files:
             await self._staging.unpack()
         elif len(self._names) == 1:
             raise InvalidModel(NO_ARCHIVE)
+
+    def advised(self, refused: InvalidModel) -> InvalidModel:
+        """With what to do where one of loose files seems to have lost its folder."""
+        if self._archive or not IN_FOLDER.match(refused.message):
+            return refused
+        return InvalidModel(f"{refused.message}; {FOLDERS}")
 
     async def _write(self, data: bytes) -> None:
         if self._archive is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from embedwell import BadRequest, Invalid, PayloadTooLarge, Staging
+from embedwell import BadRequest, Invalid, InvalidModel, PayloadTooLarge, Published, Staging
 from embedwell_source_upload.files import Files, shown
 from embedwell_source_upload.form import Data, End, Event, Part
 
@@ -38,14 +38,17 @@ class Intake:
             case End():
                 await self._end()
 
-    async def finish(self) -> Staging:
-        """The complete model, to be published."""
+    async def publish(self) -> Published:
+        """The complete model; raises Invalid, InvalidModel, and what the store raises."""
         if self._model is None:
             raise Invalid("Field required: model", param="model")
         if self._files is None or self._staging is None:
             raise Invalid("Field required: file", param="file")
         await self._files.finish()
-        return self._staging
+        try:
+            return await self._staging.publish()
+        except InvalidModel as error:
+            raise self._files.advised(error) from None
 
     def _begin_field(self) -> None:
         if self._model is not None:

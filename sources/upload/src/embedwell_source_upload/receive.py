@@ -81,8 +81,7 @@ class Receiver:
                     for event in form.feed(chunk):
                         await intake.take(event)
                 form.close()
-                staging = await intake.finish()
-                return _reply(await staging.publish())
+                return _reply(await intake.publish())
 
     async def archive(self, request: Request) -> Reply:
         """The body is the archive itself, the query names the model."""

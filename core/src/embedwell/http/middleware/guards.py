@@ -13,7 +13,7 @@ class GuardFailed(Exception):
 
 
 class Guards:
-    """Sets the Exchange's caller; raises what a guard raises to refuse."""
+    """Sets the Exchange's caller, of who is refused, too, if known; raises what a guard raises to refuse."""
 
     def __init__(self, plugins: Sequence[tuple[str, Plugin]]) -> None:
         self._guards = [(name, plugin) for name, plugin in plugins if plugin.guards]
@@ -22,7 +22,12 @@ class Guards:
         state = exchange(scope)
         assert state.head is not None
         for name, plugin in self._guards:
-            caller = await _ask(name, plugin, state.head)
+            try:
+                caller = await _ask(name, plugin, state.head)
+            except EmbedwellError as error:
+                if error.caller and state.caller is None:
+                    state.caller = Caller(error.caller)
+                raise
             if caller is not None and state.caller is not None:
                 raise GuardFailed(f"plugin {name} is the second to name the caller")
             state.caller = caller or state.caller
