@@ -141,7 +141,8 @@ class Asking:
             error = OutOfMemory(message, retry_after=refusal.retry_after)
         else:
             error = too_large(wanted.tag, wanted.need, self._books.budget(), self._books.ever)
-        self._turn_away(self._books.residents[wanted.key], error)
+        # Whoever asks before the owner has told those who wait is asked for anew.
+        self._turn_away(self._books.residents.pop(wanted.key), error)
 
     def _turn_all_away(self, why: str) -> None:
         self._set_draining(set())  # nobody is left who waits for that
