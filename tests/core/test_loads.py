@@ -44,6 +44,7 @@ def loader(
     *,
     engine: str = "e",
     deadline: float = 60,
+    patience: float = 30,
     clock: Callable[[], float] = time.monotonic,
 ) -> BackendLoader:
     """`asked` gets the names of models that samples are made for."""
@@ -62,6 +63,7 @@ def loader(
         engine=engine,
         samples=samples,
         deadline=deadline,
+        patience=patience,
         clock=clock,
     )
 
@@ -245,6 +247,24 @@ async def test_what_goes_wrong_after_a_load_was_given_up_is_logged(
     assert record.getMessage() == "loading A, given up before, ended in an error"
     assert record.exc_info is not None
     assert str(record.exc_info[1]) == "gone"
+
+
+async def test_loads_that_take_long_hold_up_no_other_before_they_are_given_up(
+    costs: Costs,
+) -> None:
+    backend, free = FakeBackend(), threading.Event()
+    begun = threading.Barrier(LOADS + 1)
+    backend.load_faults = {"stuck": lambda: (begun.wait(), free.wait())}
+    loads = loader(costs, backend, patience=0.1)
+    stuck = structs.replace(A, path=Path("/nowhere/stuck"))
+    slow = [asyncio.create_task(loads.load(stuck)) for _ in range(LOADS)]
+    try:
+        await asyncio.to_thread(begun.wait, 30)
+        await asyncio.wait_for(loads.load(A), 30)
+        assert not any(task.done() for task in slow)
+    finally:
+        free.set()
+    assert all(isinstance(loaded, Loaded) for loaded in await asyncio.gather(*slow))
 
 
 async def test_loads_that_hang_hold_up_no_other_until_they_are_many(costs: Costs) -> None:

@@ -4,18 +4,21 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 
 from embedwell.config.schema import Cache
 from embedwell.interfaces.encoders import DeviceOutOfMemory
+from embedwell.interfaces.events import LoadFailed
 from embedwell.loads import LOADS
 from embedwell.testing import FakeBackend
 from embedwell.testing.server import RunningServer
 from tests.e2e.conftest import Start
 from tests.faults.fake_serve import Panic
 from tests.faults.unharmed import code, unharmed, until
+from tests.sources.upload_driver import packed, site
 
 
 @asynccontextmanager
@@ -103,3 +106,28 @@ async def test_a_load_that_hangs_costs_its_model_alone(tiny: Start) -> None:
                 await asyncio.sleep(0.05)
         await until(lambda: sum(e.closed for e in backend.encoders) == LOADS)
         await until(lambda: not server.runtime.cache._books.overdue)
+
+
+async def test_a_model_that_is_deleted_while_nobody_waits_for_its_load_keeps_its_files_until_then(
+    tmp_path: Path,
+) -> None:
+    backend, kept = FakeBackend(), list[bool]()
+    backend.gate.clear()
+    archive = packed(tmp_path)
+    async with site(tmp_path, backend=backend) as running:
+        assert (await running.put("mine", archive)).status_code == 201
+        (folder,) = (running.data / "models").glob("*/files")
+        backend.load_faults = {"files": lambda: kept.append((folder / "config.json").exists())}
+        assert (await embed(running.client, "mine", x_request_timeout="0.2")).status_code == 504
+        assert (await running.client.delete("/models/mine")).status_code == 200
+        other = packed(tmp_path, prompts={"query": "w2 "})
+        assert (await running.put("other", other)).status_code == 201  # erasing had its turn
+        assert (await running.put("mine", archive)).status_code == 201
+        assert (await running.client.delete("/models/mine")).status_code == 200
+        backend.gate.set()
+        await until(lambda: not running.server.runtime.cache.residents())
+        assert kept == [True]
+        await until(lambda: not folder.exists())
+        assert not any(isinstance(event, LoadFailed) for event in running.server.events)
+        assert (await running.put("mine", archive)).status_code == 201
+        assert (await embed(running.client, "mine")).status_code == 200

@@ -147,6 +147,7 @@ class Assembly:
             emit=self._events.emit,
             clock=self._clock,
             wall=self._wall,
+            hold=self._holds.hold,
             wish=self._wish,
             pinned=self._pinned,
             keep_alive=seconds(settings.keep_alive),

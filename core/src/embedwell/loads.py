@@ -20,6 +20,7 @@ from embedwell.tasks.threads import BoundedThreads
 log = logging.getLogger("embedwell.loads")
 
 LOADS = 2  # models that load at once
+PATIENCE = 30.0  # seconds after which a load is no longer one of them: it may hang
 LOST = 8  # loads that were given up and have not returned; after so many none begins any more
 UNLOADS = 4  # that may be under way; once so many hang for good, every later one is a leak too
 DOUBT = 2  # times the files' weights that measured ones are believed: only a load corrects them
@@ -37,11 +38,13 @@ class BackendLoader:
         engine: str,
         samples: Callable[[Snapshot, Manifest], Awaitable[Batch]],
         deadline: float = 600,
+        patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`samples` are texts as the model's own tokeniser gives them.
 
-        A load that takes more than `deadline` seconds is given up.
+        A load that takes more than `deadline` seconds is given up; after `patience` seconds
+        others load beside it.
         `clock` is asked in threads, too.
         """
         self._backend = backend
@@ -51,7 +54,7 @@ class BackendLoader:
         self._samples = samples
         self._clock = clock
         self._deadline = deadline
-        self._threads = LosingThreads(LOADS, deadline)
+        self._threads = LosingThreads(LOADS, deadline, patience=patience, most=LOST)
         # Its own, or loads that hang would keep models from leaving.
         self._unloading = BoundedThreads(UNLOADS)
 

@@ -3,12 +3,13 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Self
 
 from embedwell.cache.loading import Loaded
 from embedwell.cache.model_cache import ModelCache
+from embedwell.cache.owner import Hold
 from embedwell.cache.resident import Lease, Resident
 from embedwell.interfaces.caches import CacheStrategy, Estimate, Need
 from embedwell.interfaces.encoders import Encoder
@@ -97,6 +98,7 @@ class Bench:
         *,
         pinned: str = "",
         keep_alive: float | None = None,
+        hold: Hold = lambda snapshot: nullcontext(),
     ) -> None:
         self.memory = FakeMemory(total)
         self.clock = clock_of_loop()
@@ -114,6 +116,7 @@ class Bench:
             emit=self.events.append,
             clock=self.clock,
             wall=self.clock,
+            hold=hold,
             wish=self.wishes.append,
             pinned=lambda key: key.name in self.pinned,
             keep_alive=keep_alive,

@@ -198,7 +198,7 @@ async def test_a_model_deleted_between_the_answer_and_the_hold_is_asked_for_agai
     def hold(found: Snapshot) -> Iterator[None]:
         if found.key.source == "upload":
             bench.upload.rows.clear()
-            raise Gone
+            raise Gone(NAME)
         held.append(str(found.key))
         yield
         held.remove(str(found.key))
@@ -211,7 +211,7 @@ async def test_a_model_deleted_between_the_answer_and_the_hold_is_asked_for_agai
 
 async def test_a_model_that_is_always_gone_is_not_found(tmp_path: Path) -> None:
     def hold(found: Snapshot) -> AbstractContextManager[None]:
-        raise Gone
+        raise Gone(NAME)
 
     with pytest.raises(ModelNotFound):
         await Bench(tmp_path, hold=hold).serves()

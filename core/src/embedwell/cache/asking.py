@@ -44,7 +44,7 @@ class Asking:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._at = float("inf")
-        self._due = False
+        self._due = self._stopped = False
 
     def poke(self) -> None:
         """Ask the strategy anew, once for all that changed in this turn of the loop."""
@@ -63,11 +63,13 @@ class Asking:
 
     def stop(self) -> None:
         """Nothing is considered any more."""
-        self._due = True
+        self._due = self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
 
     def _consider(self) -> None:
+        if self._stopped:
+            return  # it was due before
         self._due = False
         if self._timer is not None:
             self._timer.cancel()
@@ -141,7 +143,8 @@ class Asking:
             error = OutOfMemory(message, retry_after=refusal.retry_after)
         else:
             error = too_large(wanted.tag, wanted.need, self._books.budget(), self._books.ever)
-        self._turn_away(self._books.residents[wanted.key], error)
+        # Whoever asks before the owner has told those who wait is asked for anew.
+        self._turn_away(self._books.residents.pop(wanted.key), error)
 
     def _turn_all_away(self, why: str) -> None:
         self._set_draining(set())  # nobody is left who waits for that

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from embedwell.cache.asking import Asking
 from embedwell.cache.books import Books
@@ -10,7 +10,7 @@ from embedwell.cache.closing import Closing
 from embedwell.cache.leaving import Leaving
 from embedwell.cache.loading import Loader
 from embedwell.cache.naming import named
-from embedwell.cache.owner import Owner
+from embedwell.cache.owner import Hold, Owner
 from embedwell.cache.reasons import SHORT, Reason
 from embedwell.cache.resident import Lease, Resident
 from embedwell.cache.states import State
@@ -28,6 +28,7 @@ MAX_FAILED = 1000  # models whose last failure is remembered
 class ModelCache:
     """Loads and evicts as the strategy decides; create and use it on the event loop.
 
+    `hold` keeps a snapshot's files while it loads, and raises ModelNotFound where they are gone.
     `keep_alive` is in seconds, None for ever; `pinned` is asked when a model comes, and what it
     names never leaves but by `clear` and `retire`. Raises PluginError for a strategy whose
     `half_life` is no number of seconds.
@@ -43,6 +44,7 @@ class ModelCache:
         emit: Callable[[Event], None],
         clock: Callable[[], float],
         wall: Callable[[], float],
+        hold: Hold = lambda snapshot: nullcontext(),
         wish: Callable[[str], None] = lambda tag: None,
         pinned: Callable[[ModelKey], bool] = lambda key: False,
         keep_alive: float | None = None,
@@ -50,6 +52,7 @@ class ModelCache:
         self._loader = loader
         self._observer = emit
         self._clock = clock
+        self._hold = hold
         self._pinned = pinned
         self._tally = Tally()
         self._books = Books(strategy, memory, safety=safety, clock=clock, wall=wall)
@@ -202,7 +205,15 @@ class ModelCache:
         self._drop_old_failures()
         self._books.residents[resident.key] = resident
         self._leaving.begins(resident)
-        owner = Owner(resident, self._loader, self._books, self, emit=self._emit, clock=self._clock)
+        owner = Owner(
+            resident,
+            self._loader,
+            self._books,
+            self,
+            hold=self._hold,
+            emit=self._emit,
+            clock=self._clock,
+        )
         task = self._loop.create_task(owner.run())
         self._loads.add(task)
         task.add_done_callback(self._loads.discard)

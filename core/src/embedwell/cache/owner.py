@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from math import inf
 from typing import Protocol
 
@@ -12,12 +13,16 @@ from embedwell.cache.loading import Loaded, Loader, Overdue, back_off, explain
 from embedwell.cache.reasons import Reason, room_for
 from embedwell.cache.resident import Resident
 from embedwell.cache.states import State
-from embedwell.errors import Draining, EmbedwellError, Loading, OutOfMemory, bare
+from embedwell.errors import Draining, EmbedwellError, Loading, ModelNotFound, OutOfMemory, bare
 from embedwell.interfaces.caches import Admit, Need
 from embedwell.interfaces.encoders import DeviceOutOfMemory, Encoder
 from embedwell.interfaces.events import Event, LoadFailed, ModelLoaded
+from embedwell.interfaces.models import Snapshot
 
 log = logging.getLogger("embedwell.cache")
+
+Hold = Callable[[Snapshot], AbstractContextManager[None]]
+NOT_YET = (OutOfMemory, ModelNotFound)  # raised before the load: the next request asks again
 
 
 class Room(Protocol):
@@ -40,7 +45,7 @@ class Room(Protocol):
 
 
 class Owner:
-    """Runs one resident's load; no request's end ends it."""
+    """Runs one resident's load; no request's end ends it, so it has a hold of its own."""
 
     def __init__(
         self,
@@ -49,6 +54,7 @@ class Owner:
         books: Books,
         room: Room,
         *,
+        hold: Hold,
         emit: Callable[[Event], None],
         clock: Callable[[], float],
     ) -> None:
@@ -56,6 +62,7 @@ class Owner:
         self._loader = loader
         self._books = books
         self._room = room
+        self._hold = hold
         self._emit = emit
         self._clock = clock
         self._started = clock()
@@ -65,12 +72,13 @@ class Owner:
         """Leaves the resident ready, failed or forgotten, and everybody who waits told."""
         resident = self._resident
         try:
-            estimate = await self._loader.estimate(resident.snapshot)
-            resident.need, resident.load_seconds = estimate.need, estimate.seconds
-            await self._room.admission(resident)
-            loaded = await self._load()
-            await self._pay_for(loaded.encoder)
-            self._commit(loaded)
+            with self._hold(resident.snapshot):
+                estimate = await self._loader.estimate(resident.snapshot)
+                resident.need, resident.load_seconds = estimate.need, estimate.seconds
+                await self._room.admission(resident)
+                loaded = await self._load()
+                await self._pay_for(loaded.encoder)
+                self._commit(loaded)
         except asyncio.CancelledError:
             self._forget(Draining("The load was given up"))
         except Overdue as late:
@@ -135,18 +143,26 @@ class Owner:
         self._room.loaded(resident)
 
     def _fail(self, error: EmbedwellError) -> None:
-        resident, now = self._resident, self._clock()
-        if resident.state is State.ABSENT and isinstance(error, OutOfMemory):
-            asked_for = resident.demand
-            self._forget(error)  # refused, not failed: the next request asks again
-            if not asked_for:
-                return  # a preload that found no room is no failure
+        resident = self._resident
+        refused = resident.state is State.ABSENT and isinstance(error, NOT_YET)
+        told = resident.demand or not refused  # a preload that found no room is no failure
+        if refused or resident.dismissed:
+            self._forget(error)
         else:
-            resident.become(State.FAILED)
-            resident.failures += 1
-            resident.until = now + back_off(resident.failures)
-            resident.error = bare(error)
-            resident.refuse(error)
+            self._back_off(error)
+        if told:
+            self._tell(error)
+
+    def _back_off(self, error: EmbedwellError) -> None:
+        resident = self._resident
+        resident.become(State.FAILED)
+        resident.failures += 1
+        resident.until = self._clock() + back_off(resident.failures)
+        resident.error = bare(error)
+        resident.refuse(error)
+
+    def _tell(self, error: EmbedwellError) -> None:
+        resident, now = self._resident, self._clock()
         self._emit(
             LoadFailed(
                 at=now,
@@ -162,8 +178,10 @@ class Owner:
         """Until its thread returns it is charged for, and not tried again."""
         resident = self._resident
         message = f"Model loading failed: {resident.tag} was not there within {late.seconds:g} s"
-        self._fail(Loading(message, retry_after=60))
+        error = Loading(message, retry_after=60)
+        self._back_off(error)  # dismissed or not: another must not begin beside it
         resident.until = inf
+        self._tell(error)
         self._books.overdue[late.ended] = resident.need.weights + resident.need.peak
         late.ended.add_done_callback(self._returned)
 

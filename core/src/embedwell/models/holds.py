@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from embedwell.errors import ModelNotFound
 from embedwell.interfaces.models import Snapshot
 
 REMEMBERED = 10_000  # folders that are gone; answers that name older ones have long expired
 
 
-class Gone(Exception):
+class Gone(ModelNotFound):
     """The snapshot's files are gone: ask its source again."""
 
 
