@@ -1,6 +1,11 @@
-"""Signals as a terminal has them."""
+"""Signals as a terminal has them, and no test that a busy machine fails."""
 
 import signal
+
+from hypothesis import settings
+
+settings.register_profile("embedwell", deadline=None)
+settings.load_profile("embedwell")
 
 
 def pytest_configure() -> None:

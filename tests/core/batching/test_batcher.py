@@ -403,7 +403,7 @@ async def test_closing_fails_who_is_not_answered(bench: Bench) -> None:
 
 
 @given(st.lists(st.lists(st.lists(st.integers(1, 900), min_size=1, max_size=30), min_size=1, max_size=6), min_size=1, max_size=12), st.integers(1, 200), st.booleans())  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_mix_of_requests_gets_its_own_rows_in_order(
     asked: list[list[list[int]]], budget: int, packed: bool
 ) -> None:

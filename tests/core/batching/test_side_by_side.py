@@ -227,7 +227,7 @@ async def test_the_device_is_proven_beside_a_batch(bench: Bench) -> None:
 
 
 @given(st.lists(st.lists(st.lists(st.integers(1, 900), min_size=1, max_size=60), min_size=1, max_size=6), min_size=1, max_size=12), st.integers(1, 200), st.integers(1, 4))  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_mix_of_requests_gets_its_own_rows_in_order(
     asked: list[list[list[int]]], budget: int, threads: int
 ) -> None:

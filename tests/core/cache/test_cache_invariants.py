@@ -324,7 +324,6 @@ def test_random_sequences_keep_the_invariants(machine: type[Machine]) -> None:
         settings=settings(
             max_examples=80,
             stateful_step_count=50,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

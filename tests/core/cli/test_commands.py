@@ -73,7 +73,9 @@ def test_models_plugins_version_help(tmp_path: Path) -> None:
 
 
 def test_a_plugin_that_nobody_asked_for_is_off_and_no_fault(tmp_path: Path) -> None:
-    (line,) = [line for line in run(tmp_path, "plugins").stdout.splitlines() if "plugin auth" in line]
+    (line,) = [
+        line for line in run(tmp_path, "plugins").stdout.splitlines() if "plugin auth" in line
+    ]
     about = "API keys with scopes and quotas (off: no plugins.auth.keys in the configuration)"
     assert line.endswith(f"  {about}")
 

@@ -51,7 +51,7 @@ def test_what_runs_in_it(kind: str, model: Callable[[str], Loaded]) -> None:
 
 
 @pytest.mark.parametrize("kind", small.CONFIGS)
-@hypothesis_settings(max_examples=8, deadline=None)
+@hypothesis_settings(max_examples=8)
 @given(chosen=st.lists(st.integers(0, len(POOL) - 1), min_size=1, max_size=30))
 def test_any_mixture_of_texts_stays_near(
     kind: str, model: Callable[[str], Loaded], chosen: list[int]

@@ -86,7 +86,7 @@ def test_padding_tokens_inside_a_text_are_counted_as_transformers_does(
 
 
 @pytest.mark.parametrize("kind", ["bert", "modernbert", "qwen3", "mpnet", "t5"])
-@hypothesis_settings(max_examples=8, deadline=None)
+@hypothesis_settings(max_examples=8)
 @given(data=st.data())
 def test_batch_mates_and_order_do_not_change_a_vector(
     kind: str, model: Callable[[str], Loaded], data: st.DataObject

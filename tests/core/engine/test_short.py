@@ -72,7 +72,7 @@ def largest_difference(found: Tensor, wanted: Tensor) -> float:
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@hypothesis_settings(max_examples=20, deadline=None)
+@hypothesis_settings(max_examples=20)
 @given(
     lengths=LENGTHS,
     heads=HEADS,
@@ -139,7 +139,7 @@ def test_what_is_not_finite_in_one_text_stays_there(
     assert largest_difference(found, wanted) < TOLERANCE[dtype]
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=40)
 @given(lengths=LENGTHS, heads=HEADS)
 def test_a_block_holds_one_head_of_one_text(lengths: list[int], heads: tuple[int, int]) -> None:
     """And each row of it goes back to where it came from."""
@@ -161,7 +161,7 @@ def test_a_block_holds_one_head_of_one_text(lengths: list[int], heads: tuple[int
     assert (queries[layout.back] == torch.arange(sum(lengths) * heads[0])).all()
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=40)
 @given(lengths=LENGTHS, heads=HEADS)
 def test_rectangles_are_bounded(lengths: list[int], heads: tuple[int, int]) -> None:
     layout = Layout(runs(lengths), *heads)
@@ -199,7 +199,7 @@ def test_a_text_that_is_too_long_for_it_goes_another_way(longest: int) -> None:
     assert [length for _, _, length in others] == [n for n in lengths if n > short.LONGEST]
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=40)
 @given(LENGTHS, HEADS, st.integers(0, 15))
 def test_a_tail_comes_out_last_and_finite(
     lengths: list[int], heads: tuple[int, int], tail: int
@@ -213,7 +213,7 @@ def test_a_tail_comes_out_last_and_finite(
     assert torch.equal(found[:count], plain)
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=40)
 @given(st.lists(st.integers(1, 64), min_size=1, max_size=64).map(sorted))
 def test_rectangles_come_in_few_sizes(lengths: list[int]) -> None:
     """Whatever the texts: each size is a product for which code is made."""
@@ -222,7 +222,7 @@ def test_rectangles_come_in_few_sizes(lengths: list[int]) -> None:
     assert {blocks for blocks, _ in sizes} <= {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64}
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=40)
 @given(st.integers(1, 1024), st.integers(1, 200), st.integers(1, 16))
 def test_few_places_are_empty(length: int, texts: int, heads: int) -> None:
     layout = Layout([Run(0, texts, length)], heads, heads)

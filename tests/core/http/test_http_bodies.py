@@ -188,7 +188,7 @@ REFUSED = {
     (422, "VALIDATION_ERROR"),
     (404, "NOT_FOUND"),
 }
-FUZZ = settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
+FUZZ = settings(max_examples=150, suppress_health_check=list(HealthCheck))
 
 
 @FUZZ

@@ -432,7 +432,7 @@ JSON = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(FILES), st.dictionaries(st.sampled_from(KEYS), JSON) | JSON)
 def test_whatever_a_file_holds_it_is_served_or_refused(
     folder: Path, file: str, value: object

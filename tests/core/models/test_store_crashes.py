@@ -139,7 +139,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(STEPS)
 def test_any_sequence_of_changes_does_what_a_dictionary_would(
     steps: list[tuple[str, str, int | None]],

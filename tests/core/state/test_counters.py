@@ -163,7 +163,7 @@ moves = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(moves)
 def test_days_whatever_the_clock_does(moves: list[tuple[str, int, int]]) -> None:
     asyncio.run(_check(moves))

@@ -13,7 +13,7 @@ class GuardFailed(Exception):
 
 
 class Guards:
-    """Sets the Exchange's caller, of who is refused, too, if known; raises what a guard raises to refuse."""
+    """Sets the Exchange's caller, also of who is refused, where known; raises what guards raise."""
 
     def __init__(self, plugins: Sequence[tuple[str, Plugin]]) -> None:
         self._guards = [(name, plugin) for name, plugin in plugins if plugin.guards]
