@@ -133,7 +133,10 @@ async def test_one_that_raises(
 
 
 @pytest.mark.parametrize("junk", [5, "x", [1], {"a": 1}, object], ids=repr)
-async def test_one_that_returns_junk(serve: Serve, junk: object) -> None:
+@pytest.mark.parametrize("blocking", [False, True], ids=["async", "thread"])
+async def test_one_that_returns_junk(
+    serve: Serve, caplog: pytest.LogCaptureFixture, junk: object, blocking: bool
+) -> None:
     class Junk(Source):
         async def resolve(self, ref: ModelRef) -> Any:
             return junk
@@ -141,9 +144,19 @@ async def test_one_that_returns_junk(serve: Serve, junk: object) -> None:
         async def models(self) -> Any:
             return junk
 
-    async with serve(Junk) as client:
+    class JunkInThread(BlockingSource):
+        def find(self, ref: ModelRef) -> Any:
+            return junk
+
+        def list_models(self) -> Any:
+            return junk
+
+    async with serve(JunkInThread if blocking else Junk) as client:
         await refused(client, "Source bad gave no usable answer for theirs")
         await unharmed(client)
+    method = "find" if blocking else "resolve"
+    gave = f"{method}() gave {type(junk).__name__}; it must give a Snapshot, a Fetch or None"
+    assert said(caplog, f"source bad cannot answer for theirs: {gave}")
 
 
 async def test_one_whose_models_are_not_there(serve: Serve, tmp_path: Path) -> None:
@@ -239,6 +252,11 @@ def panics(config: object, services: object) -> Any:
         (
             lambda config, services: {},
             "source bad (Bad given) cannot be used: its build gave a dict, not a Source",
+        ),
+        (Source, "source bad (Bad given) cannot be used: Source must define resolve()"),
+        (
+            BlockingSource,
+            "source bad (Bad given) cannot be used: BlockingSource must define find()",
         ),
     ],
 )

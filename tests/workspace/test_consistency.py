@@ -44,6 +44,16 @@ def test_every_key_of_the_built_in_plugins_is_too() -> None:
                 assert set(file[section][item.spec.name]) == keys, item.spec.name
 
 
+def test_the_caches_readmes_have_their_keys_with_the_defaults() -> None:
+    for item in load_plugins(load(None, {}, {})).caches:
+        room = item.origin.distribution.removeprefix("embedwell-cache-")
+        text = (ROOT / "caches" / room / "README.md").read_text()
+        (block,) = re.findall(r"```toml\n(.*?)```", text, re.S)
+        defaults = msgspec.to_builtins(item.spec.config())
+        name = item.spec.name
+        assert tomllib.loads(block)["cache"] == {"strategy": name, name: defaults}
+
+
 def test_the_public_api_is_sorted_and_real() -> None:
     assert list(embedwell.__all__) == sorted(embedwell.__all__)
     assert all(hasattr(embedwell, name) for name in embedwell.__all__)

@@ -37,7 +37,8 @@ class Hooks:
         class Folder(BlockingSource):
             def find(self, ref: ModelRef) -> Snapshot | None:
                 path = Path(self.config.folder) / ref.name
-                return Snapshot.of_folder(path, "folder", ref.name) if path.is_dir() else None
+                found = Snapshot.of_folder(path, "folder", ref.name) if path.is_dir() else None
+                return found if found and ref.names(found.key) else None
 
         @hookimpl
         def register_sources():

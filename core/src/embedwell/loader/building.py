@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from embedwell.errors import EmbedwellError, PluginError
 from embedwell.interfaces.caches import CacheStrategy
-from embedwell.interfaces.models import Source
+from embedwell.interfaces.models import BlockingSource, Source
 from embedwell.interfaces.plugins import Plugin
 from embedwell.interfaces.services import BaseServices, Services
 from embedwell.loader.origins import Origin
@@ -22,7 +22,23 @@ def build_source(item: Registered, services: BaseServices) -> Source:
     if not isinstance(source, Source):
         why = f"its build gave a {type(source).__name__}, not a Source"
         raise PluginError(f"{what} ({item.origin}) cannot be used: {why}")
+    if missing := _missing(source):
+        why = f"{type(source).__name__} must define {missing}()"
+        raise PluginError(f"{what} ({item.origin}) cannot be used: {why}")
     return source
+
+
+def _missing(source: Source) -> str | None:
+    """The one method that must be written, where it is not: every request would fail."""
+    if _is(source.resolve, Source.resolve):
+        return "resolve"
+    if isinstance(source, BlockingSource) and _is(source.resolve, BlockingSource.resolve):
+        return "find" if _is(source.find, BlockingSource.find) else None
+    return None
+
+
+def _is(method: object, inherited: object) -> bool:
+    return getattr(method, "__func__", None) is inherited
 
 
 def build_strategy(item: Registered) -> CacheStrategy:

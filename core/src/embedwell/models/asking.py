@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from embedwell.config.schema import Sources
 from embedwell.errors import EmbedwellError, SourceError
-from embedwell.interfaces.models import Fetch, ModelRef, Snapshot, Source
+from embedwell.interfaces.models import BlockingSource, Fetch, ModelRef, Snapshot, Source
 
 log = logging.getLogger("embedwell.models")
 
@@ -74,7 +74,20 @@ async def _resolve(
         raise
     if found is None or isinstance(found, Snapshot | Fetch):
         return found
+    log.error(
+        "source %s cannot answer for %s: %s() gave %s; it must give a Snapshot, a Fetch or None",
+        name,
+        ref,
+        _asked(source),
+        type(found).__name__,
+    )
     raise SourceError(f"Source {name} gave no usable answer for {ref}")
+
+
+def _asked(source: Source) -> str:
+    """The method that its author wrote."""
+    blocking = isinstance(source, BlockingSource)
+    return "find" if blocking and type(source).resolve is BlockingSource.resolve else "resolve"
 
 
 async def _bounded(name: str, what: str, call: Callable[[], Awaitable[T]], seconds: float) -> T:

@@ -6,6 +6,7 @@ Needs `pip install "embedwell[testing]"`.
 from embedwell.models.files import Files
 from embedwell.models.holds import Holds
 from embedwell.testing.clock import FakeClock
+from embedwell.testing.configs import make_config
 from embedwell.testing.contracts import CacheStrategyContract, SourceCase, SourceContract
 from embedwell.testing.devices import FakeBackend, FakeEncoder, FakeMemory
 from embedwell.testing.file_memory import FileMemory
@@ -23,6 +24,7 @@ __all__ = [
     "Holds",
     "SourceCase",
     "SourceContract",
+    "make_config",
     "make_model_folder",
     "make_services",
 ]

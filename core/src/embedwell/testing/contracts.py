@@ -4,8 +4,6 @@ import asyncio
 import random
 from collections.abc import Sequence
 
-import pytest
-
 from embedwell.errors import EmbedwellError, ReadOnly
 from embedwell.interfaces.caches import (
     Admit,
@@ -20,6 +18,14 @@ from embedwell.interfaces.caches import (
     Wanted,
 )
 from embedwell.interfaces.models import Fetch, ModelRef, Snapshot, Source
+
+try:
+    import pytest
+except ModuleNotFoundError as missing:
+    if missing.name != "pytest":
+        raise
+    why = 'embedwell.testing needs pytest: pip install "embedwell[testing]"'
+    raise ImportError(why) from None
 
 
 class SourceCase:
