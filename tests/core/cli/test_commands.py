@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from embedwell.cli.main import main
+
 BAD = [
     ("[server\n", "not TOML"),
     ("[server]\nport = 'x'\nprot = 1\n", "server.prot"),
@@ -70,6 +72,27 @@ def test_models_plugins_version_help(tmp_path: Path) -> None:
     assert run(tmp_path, "--version").stdout.startswith("embedwell 0.")
     assert "examples:" in run(tmp_path, "--help").stdout
     assert run(tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("serve --prot 1", "embedwell serve: error: unrecognized arguments: --prot 1; did you mean --port?"),
+        ("serve --prot=1", "embedwell serve: error: unrecognized arguments: --prot=1; did you mean --port?"),
+        ("verify a/b --txts x", "embedwell verify: error: unrecognized arguments: --txts x; did you mean --texts?"),
+        ("models huge", "embedwell models: error: unrecognized arguments: huge"),
+        ("--verson", "embedwell: error: unrecognized arguments: --verson; did you mean --version?"),
+    ],
+)  # fmt: skip
+def test_an_unknown_option_is_told_with_the_usage_of_its_command(
+    capsys: pytest.CaptureFixture[str], words: str, told: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    shown = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert shown.startswith(f"usage: {told.partition(':')[0]} ")
+    assert shown.endswith(f"\n{told}\n")
 
 
 def test_a_plugin_that_nobody_asked_for_is_off_and_no_fault(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import NoReturn
 
 from embedwell import __version__
@@ -14,6 +16,7 @@ from embedwell.cli.values import CONFIG, DATA_DIR
 from embedwell.errors import ConfigurationError, EmbedwellError, PluginError
 
 TRACEBACK = "EMBEDWELL_TRACEBACK"
+OPTION = re.compile(r"--[a-z-]+")
 EXAMPLES = """\
 examples:
   embedwell serve                                  as ./config.toml says, else with the defaults
@@ -60,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
     _add_remote(commands)
     bench_options.add(commands)
     verify_options.add(commands)
+    for each in (root, *commands.choices.values()):
+        each.set_defaults(parser=each)
     return root
 
 
@@ -90,7 +95,9 @@ def _command(
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and exits."""
     root = parser()
-    arguments = root.parse_args(words)
+    arguments, unknown = root.parse_known_args(words)
+    if unknown:
+        _refuse(arguments.parser, unknown)
     if arguments.command is None:
         root.print_help()
         sys.exit(2)
@@ -113,6 +120,14 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:
         code = _failed(arguments.command, error)
     sys.exit(code)
+
+
+def _refuse(command: argparse.ArgumentParser, unknown: Sequence[str]) -> NoReturn:
+    """By the command that does not know them: argparse shows the usage of the whole instead."""
+    options = OPTION.findall(command.format_usage())
+    near = [get_close_matches(word.partition("=")[0], options, n=1) for word in unknown]
+    hint = next((f"; did you mean {found[0]}?" for found in near if found), "")
+    command.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
 
 def _failed(command: str, error: Exception) -> int:
