@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from embedwell import Conflict, ModelRef
 from embedwell.config.schema import Store
 from embedwell.models.files import Files
 from tests.sources.github_driver import TINY, Driver, driving, model
@@ -280,6 +281,22 @@ async def test_a_cancelled_import_leaves_nothing(driver: Driver, server: GitHub,
     assert driver.staged() == []
     assert await driver.source.models() == []
     assert (await driver.bring()).key.revision == COMMIT
+
+
+@pytest.mark.parametrize("kind", ["commits", "object"])
+async def test_a_model_that_is_being_fetched_is_not_deleted(
+    driver: Driver, server: GitHub, kind: str
+) -> None:
+    found = await driver.bring()
+    server.faults[kind] = [hang(server)]
+    task = await driver.start(repository=TINY)
+    await server.hanging.wait()
+    with pytest.raises(Conflict, match="some-owner/tiny is being fetched; cancel the task first"):
+        await driver.source.delete(ModelRef(TINY))
+    assert await driver.source.models() == [found]
+    await driver.services.tasks.cancel(task.id)
+    await driver.source.delete(ModelRef(TINY))
+    assert await driver.source.models() == []
 
 
 async def test_imports_wait_for_their_turn(

@@ -73,7 +73,7 @@ class Store(Protocol):
     async def remove(self, source: str, ref: ModelRef) -> None:
         """Forget a name, or its one revision: the pointer now, the files once nobody holds them.
 
-        Raises ModelNotFound. What is being staged under the name comes all the same.
+        Raises ModelNotFound, Conflict while the name is being published.
         """
 
     async def check_room(self, size: int) -> None:

@@ -190,6 +190,8 @@ class ModelStore:
 
     async def _remove(self, key: Key, ref: ModelRef) -> None:
         async with self._lock:
+            if (key[0], key[1].casefold()) in self._publishing:
+                raise _busy(key[1])  # it would be back afterwards
             pointer = self._pointers.get(key)
             gone = pointer.of(ref.revision) if pointer else None
             if pointer is None or gone is None:
