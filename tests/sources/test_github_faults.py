@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from embedwell import Conflict, ModelRef
 from embedwell.config.schema import Store
 from embedwell.models.files import Files
 from tests.sources.github_driver import TINY, Driver, driving, model
@@ -221,6 +222,24 @@ async def test_a_store_without_room_is_found_out_before_the_download(
     assert not any("lfs" in path for path in server.paths())
 
 
+async def test_a_size_that_is_only_said_costs_no_revision(
+    server: GitHub, repository: Repository, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    server.faults["object"] = times(shorten)
+    async with driving(tmp_path / "own", server, store=Store(max_disk_gb=0.000_1)) as driver:
+        for spaces in (50_000, 20_000):
+            async with driver.services.store.stage("upload", "kept") as staging:
+                for name, data in files.items():
+                    await staging.write(name, data)
+                await staging.write("tokenizer.json", b" " * spaces)
+                await staging.publish()
+        assert "did not arrive in its length" in await driver.error()
+        assert len(await driver.services.store.models("upload")) == 2
+        server.faults.clear()
+        assert (await driver.bring()).key.revision == COMMIT
+        assert len(await driver.services.store.models("upload")) == 1
+
+
 async def test_an_unreachable_server(
     server: GitHub, repository: Repository, tmp_path: Path
 ) -> None:
@@ -265,6 +284,22 @@ async def test_a_cancelled_import_leaves_nothing(driver: Driver, server: GitHub,
     assert driver.staged() == []
     assert await driver.source.models() == []
     assert (await driver.bring()).key.revision == COMMIT
+
+
+@pytest.mark.parametrize("kind", ["commits", "object"])
+async def test_a_model_that_is_being_fetched_is_not_deleted(
+    driver: Driver, server: GitHub, kind: str
+) -> None:
+    found = await driver.bring()
+    server.faults[kind] = [hang(server)]
+    task = await driver.start(repository=TINY)
+    await server.hanging.wait()
+    with pytest.raises(Conflict, match="some-owner/tiny is being fetched; cancel the task first"):
+        await driver.source.delete(ModelRef(TINY))
+    assert await driver.source.models() == [found]
+    await driver.services.tasks.cancel(task.id)
+    await driver.source.delete(ModelRef(TINY))
+    assert await driver.source.models() == []
 
 
 async def test_imports_wait_for_their_turn(

@@ -1,6 +1,7 @@
 """Models of the Hub that are deleted: what goes, when, and what stays."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -106,6 +107,34 @@ async def test_what_other_programs_download_stays(case: Bench) -> None:
     await case.make(offline=True).delete(ModelRef(TINY, COMMIT))
     await quiet()
     assert {*blobs.iterdir()} == before - {own}
+
+
+async def test_what_other_programs_download_stays_when_the_last_commit_goes(case: Bench) -> None:
+    """In a shared cache: as huggingface_hub names the branch, then brings the files."""
+    old = store(case.cache, TINY, case.files, COMMIT)
+    folder = old.parents[1]
+    theirs = {folder / "blobs" / "a1b2", folder / "blobs" / "a1b3.4c5d.incomplete"}
+    left = folder / "blobs" / "a1b4.5d6e.incomplete"  # by a download that was killed
+    for file in (*theirs, left):
+        file.write_bytes(b"arriving")
+    yesterday = left.stat().st_mtime - 90_000
+    os.utime(left, (yesterday, yesterday))
+    source = case.make(offline=True)
+    (folder / "refs" / "pr").mkdir()
+    (folder / "refs" / "pr" / "1").write_text(NEWER)
+    await source.delete(REF)
+    await quiet()
+    files = {path for path in folder.rglob("*") if path.is_file()}
+    assert files == theirs | {folder / "refs" / "pr" / "1"}
+    assert {path.name for path in folder.iterdir()} == {"blobs", "refs"}
+
+
+async def test_a_folder_without_anybodys_files_goes(case: Bench) -> None:
+    source = case.make()
+    await case.pull(source, model=TINY)
+    await source.delete(REF)
+    await quiet()
+    assert not (case.cache / folders.repo_folder(TINY)).exists()
 
 
 async def test_an_erasure_that_was_interrupted_is_taken_up(case: Bench) -> None:

@@ -226,6 +226,51 @@ async def test_no_room_is_said_before_a_byte_is_read(tmp_path: Path) -> None:
         assert (await running.put("m", archive)).status_code == 201
 
 
+async def test_a_name_that_is_being_uploaded_is_not_deleted(tmp_path: Path) -> None:
+    archive = packed(tmp_path)
+    async with site(tmp_path) as running:
+        assert (await running.put("m", archive)).status_code == 201
+        async with raw(
+            running.server.port, method="PUT", query="?model=m", length=len(archive), headers=ZIP
+        ) as connection:
+            await half(running, connection, archive)
+            refused = await running.client.delete("/models/m")
+            assert (refused.status_code, refused.json()["detail"]) == (
+                409,
+                "A model is just being published as m; retry later",
+            )
+            assert await running.names() == ["m"]
+            await connection.send(archive[len(archive) // 2 :])
+            assert (await connection.answer())[0] == 201
+        assert (await running.client.delete("/models/m")).status_code == 200
+        assert await running.names() == []
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+async def test_a_length_that_is_only_said_costs_no_revision(tmp_path: Path, method: str) -> None:
+    headers = [f"Content-Type: {FORM}"] if method == "POST" else ZIP
+    body = form(Field("file", b"PK", "m.zip")) if method == "POST" else b"PK"
+    async with site(tmp_path, store=Store(max_disk_gb=0.01)) as running:
+        for spaces in (2_000_000, 2_000_001):
+            model = make_model_folder(tmp_path / str(spaces))
+            with (model / "tokenizer.json").open("a") as file:
+                file.write(" " * spaces)
+            archive = pack_folder(tmp_path / "packed.tar", "tar", model).read_bytes()
+            assert (await running.put("kept", archive)).status_code == 201
+        kept = {*(running.data / "models").iterdir()}
+        assert len(kept) == 2
+        async with raw(
+            running.server.port, method=method, query="?model=m", length=7_500_000, headers=headers
+        ) as connection:
+            await connection.send(body[:-2])
+            await begun(running)
+            await connection.send(body[-2:])
+            connection.reset()
+            await running.calm()
+        assert (await running.put("n", b"PK")).status_code == 422  # whatever was to go has gone
+        assert {*(running.data / "models").iterdir()} == kept
+
+
 async def test_a_clients_own_deadline_counts(tmp_path: Path) -> None:
     async with (
         site(tmp_path) as running,

@@ -179,10 +179,17 @@ class TestRefusals:
             await bench.publish("m", A, source="github")
         await bench.publish("m", B)
 
-    async def test_removing_it_meanwhile(self, bench: Bench) -> None:
-        await bench.publish("m", A)
-        async with bench.store.stage("upload", "m"):
-            await bench.store.remove("upload", REF)
-            assert await bench.listed() == {}
-        await bench.publish("m", A)
+    async def test_it_is_not_removed_meanwhile(self, bench: Bench) -> None:
+        for name in ("m", "n"):
+            await bench.publish(name, A)
+        async with bench.store.stage("upload", "m") as staging:
+            for ref in (REF, ModelRef("m", digest(A))):
+                with pytest.raises(Conflict, match="just being published as m; retry later"):
+                    await bench.store.remove("upload", ref)
+            await bench.store.remove("upload", ModelRef("n"))
+            with pytest.raises(ModelNotFound):
+                await bench.store.remove("github", REF)
+            await staging.write("config.json", b"{}")
         assert await bench.listed() == {"m": [A]}
+        await bench.store.remove("upload", REF)
+        assert await bench.listed() == {}

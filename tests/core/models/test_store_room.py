@@ -25,6 +25,18 @@ class Full(Quick):
         return self.left
 
 
+class Small(Quick):
+    """A disk that the store's own files fill."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self._folder = folder
+        self._size = size + room.RESERVE
+
+    def free(self, path: Path) -> int:
+        files = (file for file in self._folder.rglob("*") if file.is_file())
+        return self._size - sum(file.stat().st_size for file in files)
+
+
 class TestRoom:
     async def test_there_is_enough(self, tmp_path: Path) -> None:
         bench = Bench(tmp_path)
@@ -65,6 +77,33 @@ class TestRoom:
         assert [model["n"] for model in found["m"]] == [b"2", b"1"]
         assert [model["n"] for model in found["n"]] == [b"2!", b"1!"]
         assert len(limited.folders()) == 4, "room was made when it returned"
+
+    async def test_nothing_goes_for_a_size_that_is_only_said(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, max_disk_gb=0.000100)
+        await bench.store.open()
+        models = [A | {"x": bytes(40_000 + n)} for n in range(2)]
+        for model in models:
+            await bench.publish("m", model)
+        await bench.store.check_room(50_000)
+        assert await bench.listed() == {"m": models[::-1]}
+        with pytest.raises(InsufficientStorage, match="delete models or raise the limit"):
+            await bench.store.check_room(60_000)
+
+    async def test_earlier_revisions_go_for_bytes_that_have_come(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, files=Small(tmp_path, 100_000))
+        await bench.store.open()
+        models = [A | {"x": bytes(40_000 + n)} for n in range(2)]
+        for model in models:
+            await bench.publish("m", model)
+        async with bench.store.stage("upload", "n") as staging:
+            await staging.keep(bytes(10_000))
+            assert await bench.listed() == {"m": models[::-1]}, "there was room"
+            await staging.keep(bytes(10_000))
+            assert await bench.listed() == {"m": models[1:]}
+            await staging.keep(bytes(30_000))
+            with pytest.raises(InsufficientStorage, match="The disk is full"):
+                await staging.keep(bytes(10_000))
+        await bench.publish("n", A | {"x": bytes(50_000)})
 
     async def test_a_store_that_was_only_looked_at_gives_nothing_up(self, tmp_path: Path) -> None:
         bench = Bench(tmp_path)

@@ -27,7 +27,8 @@ class Staging(Protocol):
     """A private folder that is removed, with all that is in it, unless it is published.
 
     File names are '/'-separated and relative; every method raises InvalidModel for a name or a
-    content that may not be, InsufficientStorage for a full disk.
+    content that may not be, InsufficientStorage for a full disk, when no old revision is left to
+    go for what has come.
     """
 
     @property
@@ -72,7 +73,13 @@ class Store(Protocol):
     async def remove(self, source: str, ref: ModelRef) -> None:
         """Forget a name, or its one revision: the pointer now, the files once nobody holds them.
 
-        Raises ModelNotFound. What is being staged under the name comes all the same.
+        Raises ModelNotFound, Conflict while the name is being published.
+        """
+
+    async def check_room(self, size: int) -> None:
+        """Raises InsufficientStorage where `size` bytes would not fit without old revisions either.
+
+        For sizes that somebody only says: nothing goes for them.
         """
 
     async def make_room(self, size: int) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import msgspec
 
-from embedwell.errors import InsufficientStorage
 from embedwell.models.contents import Contents
 from embedwell.models.files import Files
 from embedwell.models.pointers import Pointer
@@ -49,13 +48,14 @@ class Disk:
         """A path in staging that nobody else has."""
         return self.staging / f"{prefix}{secrets.token_hex(12)}"
 
-    def append(self, path: Path, data: bytes) -> None:
-        """Raises InsufficientStorage rather than take the last of the disk."""
+    def append(self, path: Path, data: bytes) -> bool:
+        """False, and nothing written, rather than take the last of the disk."""
         if self.files.free(self.staging) < RESERVE + len(data):
-            raise InsufficientStorage("The disk is full; free some space and retry")
+            return False
         if not path.parent.is_dir():
             self.files.mkdir(path.parent)
         self.files.append(path, data)
+        return True
 
     def settle(self, staged: Path, contents: Contents) -> None:
         """Bring a staged model to the disk for good: its manifest after its files."""

@@ -29,7 +29,8 @@ Commit = Callable[[Path, Contents, str | None], Awaitable[Published]]
 class StagedModel:
     """Implements `interfaces.store.Staging`; `commit` is the store's last step.
 
-    `share` says how many bytes the model may have, of the store's; it blocks.
+    `share` says how many bytes the model may have, of the store's; it blocks. `make_room` lets
+    earlier revisions go for so many bytes, or raises InsufficientStorage.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class StagedModel:
         commit: Commit,
         *,
         share: Callable[[], float],
+        make_room: Callable[[int], Awaitable[None]],
     ) -> None:
         self._disk = disk
         self._threads = threads
         self._check = check
         self._unpack = unpack
         self._commit = commit
+        self._make_room = make_room
         self._measure_share, self._share = share, inf
         self._kept = 0
         self._folder = disk.fresh()
@@ -68,12 +71,12 @@ class StagedModel:
         self._check_open()
         if not stray(name):
             self._count(len(data))
-            await self._run(self._disk.append, self.path / self._names.add(name), data)
+            await self._append(self.path / self._names.add(name), data)
 
     async def keep(self, data: bytes) -> None:
         self._check_open()
         self._count(len(data))
-        await self._run(self._disk.append, self._archive, data)
+        await self._append(self._archive, data)
 
     async def unpack(self, *, within: str = "", only: Callable[[str], bool] | None = None) -> None:
         self._check_open()
@@ -101,6 +104,14 @@ class StagedModel:
             await self._remove()
         except OSError:
             log.exception("a staging folder could not be removed")
+
+    async def _append(self, path: Path, data: bytes) -> None:
+        """What was published before goes for bytes that have come, not for announced ones."""
+        if await self._run(self._disk.append, path, data):
+            return
+        await self._make_room(len(data))
+        if not await self._run(self._disk.append, path, data):
+            raise InsufficientStorage("The disk is full; free some space and retry")
 
     def _count(self, size: int) -> None:
         """Of a body whose length nobody said, too, no more is kept than there is room for."""

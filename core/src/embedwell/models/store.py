@@ -101,7 +101,13 @@ class ModelStore:
         commit = partial(self._commit, (source, name))
         self._publishing.add(folded)
         staged = StagedModel(
-            self._disk, self._threads, self._check, self._unpack, commit, share=self._share
+            self._disk,
+            self._threads,
+            self._check,
+            self._unpack,
+            commit,
+            share=self._share,
+            make_room=self.make_room,
         )
         try:
             await staged.begin()
@@ -129,6 +135,10 @@ class ModelStore:
     async def remove(self, source: str, ref: ModelRef) -> None:
         with full_disk():
             await uninterrupted(self._remove((source, ref.name), ref))
+
+    async def check_room(self, size: int) -> None:
+        async with self._lock:
+            await self._spare(size)
 
     async def make_room(self, size: int) -> None:
         with full_disk():
@@ -180,6 +190,8 @@ class ModelStore:
 
     async def _remove(self, key: Key, ref: ModelRef) -> None:
         async with self._lock:
+            if (key[0], key[1].casefold()) in self._publishing:
+                raise _busy(key[1])  # it would be back afterwards
             pointer = self._pointers.get(key)
             gone = pointer.of(ref.revision) if pointer else None
             if pointer is None or gone is None:
@@ -189,17 +201,22 @@ class ModelStore:
     async def _make_room(self, size: int) -> Sequence[str]:
         """Digests of what had to go."""
         async with self._lock:
-            free = await self._threads.run(self._disk.free)
-            limit = self._settings.max_disk_gb
-            used = await self._threads.run(self._disk.used) if limit else 0
-            missing = room.missing(size, free, used, limit)
-            ours = self._pointers.items() if self._owned else ()
-            spare = points.spare(ours, self._removal.held(), missing)
-            if spare is None:
-                raise room.refusal(size, free, used, limit)
+            spare = await self._spare(size)
             for key, revisions in spare.items():
                 await self._drop(key, revisions)
             return [kept.digest for revisions in spare.values() for kept in revisions]
+
+    async def _spare(self, size: int) -> dict[Key, list[Revision]]:
+        """What has to go for so many bytes; raises InsufficientStorage."""
+        free = await self._threads.run(self._disk.free)
+        limit = self._settings.max_disk_gb
+        used = await self._threads.run(self._disk.used) if limit else 0
+        missing = room.missing(size, free, used, limit)
+        ours = self._pointers.items() if self._owned else ()
+        spare = points.spare(ours, self._removal.held(), missing)
+        if spare is None:
+            raise room.refusal(size, free, used, limit)
+        return spare
 
     async def _drop(self, key: Key, revisions: Sequence[Revision]) -> None:
         try:

@@ -149,7 +149,7 @@ class Import:
     async def _expect(self, size: int) -> None:
         if size:
             self._meter.expect(size)
-            await self._services.store.make_room(size)
+            await self._services.store.check_room(size)
 
     async def _names(self, staging: Staging) -> Sequence[str]:
         return await self._services.threads.run(_names, staging.path)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import ssl
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
@@ -10,6 +11,7 @@ import httpcore
 
 from embedwell import (
     BaseServices,
+    Conflict,
     ModelRef,
     Overloaded,
     Progress,
@@ -50,7 +52,7 @@ class GitHubSource(Source):
         self._resolve = resolve
         self._pauses = pauses
         self._slots = asyncio.Semaphore(config.max_concurrent)
-        self._under_way = 0
+        self._under_way: Counter[str] = Counter()  # names
         self._tls: ssl.SSLContext | None = None
 
     async def resolve(self, ref: ModelRef) -> Snapshot | None:
@@ -63,6 +65,8 @@ class GitHubSource(Source):
 
     async def delete(self, ref: ModelRef) -> None:
         """Forget it; raises ModelNotFound, Conflict while it is being fetched."""
+        if ref.name in self._under_way:
+            raise Conflict(f"{ref.name} is being fetched; cancel the task first", param="model")
         await self.services.store.remove(SOURCE, ref)
 
     def routes(self) -> Sequence[Route]:
@@ -82,19 +86,19 @@ class GitHubSource(Source):
 
     async def _accept(self, request: Request) -> Reply:
         asked = wanted(request.body)
-        if self._under_way >= WAITING:
+        if self._under_way.total() >= WAITING:
             raise Overloaded(f"{WAITING} imports from GitHub are under way", retry_after=60)
         task = self.services.tasks.start(SOURCE, asked.key, partial(self._import, asked))
         return Reply(status=202, body=task, headers={"Location": f"/tasks/{task.id}"})
 
     async def _import(self, asked: Wanted, progress: Progress) -> Snapshot:
-        self._under_way += 1
+        self._under_way[asked.name] += 1
         try:
             async with self._slots:
                 progress(0, None)
                 return await self._in_time(asked, progress)
         finally:
-            self._under_way -= 1
+            self._under_way -= Counter([asked.name])  # keeps no zero
 
     async def _in_time(self, asked: Wanted, progress: Progress) -> Snapshot:
         limit = asyncio.timeout(self._config.deadline_seconds)

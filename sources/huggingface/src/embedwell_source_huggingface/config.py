@@ -22,7 +22,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     `refresh_seconds` 0 keeps a branch at the commit that it was resolved to; else it is asked
     for anew after so long, in the background.
     `allow` has globs of tags, for `download = "allowlist"`. `timeout` bounds a question to the
-    Hub; one that a request puts ends with the server's `sources.resolve_timeout`, too.
+    Hub, and half of it the wait of one that others keep from being put; one that a request puts
+    ends with the server's `sources.resolve_timeout`, too.
     """
 
     token: Annotated[str, Meta(max_length=1_000)] | Env = Env("HF_TOKEN")

@@ -3,7 +3,11 @@
 import os
 import secrets
 import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
+
+DAY = 86_400  # seconds after which nobody comes back to half a file
 
 
 def repo_folder(repo: str) -> str:
@@ -36,8 +40,8 @@ def unmark(folder: Path, commit: str) -> None:
 def erase(folder: Path, commit: str) -> bool:
     """Remove a marked commit's files, and blobs that it alone uses; False if not marked.
 
-    Other blobs may be downloads of other programs, not linked yet. The links go last, so that
-    an erasure that was interrupted still knows its blobs.
+    Other blobs may be downloads of other programs, not linked yet, also where this was the last
+    commit. The links go last, so that an erasure that was interrupted still knows its blobs.
     """
     if not marked(folder, commit):
         return False
@@ -46,11 +50,31 @@ def erase(folder: Path, commit: str) -> bool:
     shutil.rmtree(folder / "snapshots" / commit, ignore_errors=True)
     (folder / "trees" / f"{commit}.json").unlink(missing_ok=True)
     shutil.rmtree(folder / ".no_exist" / commit, ignore_errors=True)
-    if any((folder / "snapshots").glob("*")):
-        unmark(folder, commit)
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
+    last = not any((folder / "snapshots").glob("*"))
+    if last:
+        _clear(folder, commit)
+    unmark(folder, commit)
+    if last:
+        _prune(folder)
     return True
+
+
+def _clear(folder: Path, commit: str) -> None:
+    """What else a repository has whose commits are gone; what others began of late stays."""
+    for ref in (folder / "refs").rglob("*"):
+        if ref.is_file() and named(ref) in ("", commit):
+            ref.unlink(missing_ok=True)
+    for half in (folder / "blobs").glob("*.incomplete"):
+        with suppress(FileNotFoundError):
+            if time.time() - half.stat().st_mtime > DAY:
+                half.unlink()
+
+
+def _prune(folder: Path) -> None:
+    """Remove the folders that are empty."""
+    for path, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):
+            Path(path).rmdir()
 
 
 def _blobs_of_none_but(snapshot: Path) -> set[str]:

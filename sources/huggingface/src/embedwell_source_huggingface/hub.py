@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from embedwell import EmbedwellError, InsufficientStorage, Progress, SourceError
+from embedwell import EmbedwellError, InsufficientStorage, Overloaded, Progress, SourceError
 from embedwell_source_huggingface.config import Access, Config, Places
 from embedwell_source_huggingface.files import Plan
 from embedwell_source_huggingface.messages import (
@@ -19,6 +21,7 @@ from embedwell_source_huggingface.messages import (
 from embedwell_source_huggingface.process import child, environment
 
 QUESTIONS = 4  # children that ask at once; downloads are counted apart
+RETRY_AFTER = 5.0  # seconds
 REMEDY = "give the server a token that may read it (HF_TOKEN, or token in [sources.huggingface])"
 
 CHECK = "check the server's network, HTTPS_PROXY and HF_ENDPOINT"
@@ -39,22 +42,42 @@ class Hub:
         self._downloads = asyncio.Semaphore(config.max_concurrent)
 
     async def ask(self, repo: str, revision: str) -> Listing | None:
-        """Commit and files of a branch, tag or commit, None where the Hub has none."""
+        """Commit and files of a branch, tag or commit, None where the Hub has none.
+
+        Raises Overloaded where other questions kept this one from being put, SourceError.
+        """
         seconds = self._config.timeout
         request = Ask(repo, revision, self._access.endpoint, self._access.token, seconds)
-        limit = asyncio.timeout(seconds)
-        try:
-            async with limit, self._questions, child(request, self._environment()) as asked:
-                message = await asked.hear()
-        except TimeoutError:
-            raise Unreachable(
-                f"The Hugging Face Hub did not answer within {seconds:g} s for {repo}: {CHECK}"
-            ) from None
+        async with self._question(repo):
+            try:
+                async with asyncio.timeout(seconds), child(request, self._environment()) as asked:
+                    message = await asked.hear()
+            except TimeoutError:
+                raise Unreachable(
+                    f"The Hugging Face Hub did not answer within {seconds:g} s for {repo}: {CHECK}"
+                ) from None
         if isinstance(message, Listing):
             return message
         if isinstance(message, Absent):
             return None
         raise _failure(repo, message)
+
+    @asynccontextmanager
+    async def _question(self, repo: str) -> AsyncIterator[None]:
+        """A place to ask from; who waits for it has half of `timeout`, and then asks in time."""
+        try:
+            async with asyncio.timeout(self._config.timeout / 2):
+                await self._questions.acquire()
+        except TimeoutError:
+            raise Overloaded(
+                f"Too many models are being looked up on the Hugging Face Hub: ask for {repo} "
+                "again in a moment",
+                retry_after=RETRY_AFTER,
+            ) from None
+        try:
+            yield
+        finally:
+            self._questions.release()
 
     async def get(self, plan: Plan, progress: Progress) -> None:
         """Brings the files to the cache; what arrived is kept for a retry.

@@ -21,6 +21,7 @@ from embedwell import (
     SourceError,
     Task,
 )
+from embedwell_source_huggingface.absences import Absences
 from embedwell_source_huggingface.actions import REVISION, possible, routes
 from embedwell_source_huggingface.cache import COMMIT, SOURCE, LocalCache
 from embedwell_source_huggingface.config import Config, access, offline, places
@@ -52,6 +53,7 @@ class HubSource(Source):
         self._cache = LocalCache((where.cache, *where.others))
         self._removal = Removal(self._cache, services)
         self._commits: dict[tuple[str, str], Resolved] = {}
+        self._absences = Absences(services.clock)
         self._usage = Usage(services.clock)
         self._downloads = Downloads(
             services,
@@ -69,7 +71,8 @@ class HubSource(Source):
     async def resolve(self, ref: ModelRef) -> Snapshot | Fetch | None:
         """None for a name without an owner, one that the Hub does not have or may not give.
 
-        Raises SourceError where the Hub cannot be asked, or refuses.
+        The Hub's no holds for a minute. Raises SourceError where the Hub cannot be asked, or
+        refuses, Overloaded where too many ask.
         """
         revision = ref.revision or "main"
         if not possible(ref.name) or not REVISION.fullmatch(revision):
@@ -79,7 +82,7 @@ class HubSource(Source):
         if found is not None:
             self._refresh(ref.name, revision)
             return self._remembered(revision, found)
-        if self._forbidden(ref.name):
+        if self._forbidden(ref.name) or self._absences.known(ref.name, revision):
             return None
         try:
             offer = await self._ask(ref.name, revision)
@@ -117,6 +120,7 @@ class HubSource(Source):
         await self._sweep()
         listing = await self._hub.ask(repo, revision)
         if listing is None:
+            self._absences.note(repo, revision)
             return None
         return await self._downloads.offer(repo, revision, listing)
 
@@ -124,6 +128,7 @@ class HubSource(Source):
         """The download of what the Hub has behind a revision now, as a task."""
         if why := self._forbidden(repo):
             raise Forbidden(f"{repo} may not be downloaded: {why}")
+        self._absences.forget(repo)
         offer = await self._ask(repo, revision)
         if offer is None:
             raise ModelNotFound(repo, " (on the Hugging Face Hub)")

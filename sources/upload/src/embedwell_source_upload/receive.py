@@ -70,7 +70,7 @@ class Receiver:
         """`multipart/form-data`: the field model, and one archive or several files."""
         form = Form(_content_type(request))
         with self._slots.one():
-            await self._make_room(request)
+            await self._check_room(request)
             async with AsyncExitStack() as stack:
 
                 async def stage(name: str) -> Staging:
@@ -91,7 +91,7 @@ class Receiver:
             raise Invalid("Field required: model, as ?model= in the URL", param="model")
         with self._slots.one():
             async with self._store.stage(SOURCE, name) as staging:
-                await self._make_room(request)
+                await self._check_room(request)
                 await self._keep(request, staging)
                 await staging.unpack()
                 return _reply(await staging.publish())
@@ -104,10 +104,10 @@ class Receiver:
             raise BadRequest("The body is empty: an archive is expected")
         await sink.flush()
 
-    async def _make_room(self, request: Request) -> None:
+    async def _check_room(self, request: Request) -> None:
         declared = request.head.headers.get(b"content-length", b"")
         if declared.isdigit():
-            await self._store.make_room(int(declared))
+            await self._store.check_room(int(declared))
 
     def _paced(self, request: Request) -> Paced:
         return Paced(
