@@ -1,5 +1,6 @@
 """Room for downloads: the store's share, the disk, and what goes for them."""
 
+import asyncio
 import errno
 import resource
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from embedwell import Fetch, InsufficientStorage, ModelRef
 from embedwell.config.schema import Store
 from embedwell.models.files import Files
 from embedwell.models.room import RESERVE
+from embedwell_source_huggingface.coming import Coming
 from embedwell_source_huggingface.full import full
 from tests.sources.hub_bench import REF, TINY, Bench, bench
 
@@ -83,6 +85,44 @@ async def test_earlier_revisions_of_the_store_go_for_a_download(
         task = await case.pull(case.make(max_size_gb=100_000), model=TINY)
         assert (task.status, task.error) == ("done", None)
         assert len(await case.services.store.models("upload")) == 1
+
+
+@pytest.mark.parametrize("places", [1, 2])
+async def test_room_is_looked_for_when_the_turn_has_come_beside_who_downloads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, places: int
+) -> None:
+    async with bench(tmp_path / "measured", monkeypatch) as case:
+        size = sum(map(len, case.files.values()))
+    async with bench(tmp_path, monkeypatch, Store(max_disk_gb=size * 1.9 / 1e9)) as case:
+        case.add("some-owner/second", 1)
+        source = case.make(max_concurrent=places)
+        case.hub.hang_in = "model.safetensors"
+        first = await case.begin(source, model=TINY)
+        await asyncio.to_thread(case.hub.hanging.wait)
+        second = await case.begin(source, model="some-owner/second")
+        for _ in range(20):  # time enough for what does not wait
+            await case.services.threads.run(len, ())
+        if places == 2:
+            assert "max_disk_gb" in str((await case.ended(second)).error)
+        case.hub.hang_in = ""
+        case.hub.resume.set()
+        assert (await case.ended(first)).status == "done"
+        assert "max_disk_gb" in str((await case.ended(second)).error)
+        assert await names(case) == {TINY}
+
+
+async def test_what_is_still_to_come_is_what_was_not_reported() -> None:
+    told: list[tuple[int, int | None]] = []
+    coming = Coming()
+    with coming.of(100, lambda done, total: told.append((done, total))) as moved:
+        assert coming.bytes == 100
+        with coming.of(50, lambda done, total: None):
+            moved(70, 100)
+            assert coming.bytes == 80
+        moved(130, 100)
+        assert coming.bytes == 0
+    assert told == [(70, 100), (130, 100)]
+    assert coming.bytes == 0
 
 
 async def test_a_folder_elsewhere_must_have_room_by_itself(

@@ -17,6 +17,7 @@ from embedwell import (
     SourceError,
 )
 from embedwell_source_huggingface.cache import COMMIT, SOURCE, LocalCache
+from embedwell_source_huggingface.coming import Coming
 from embedwell_source_huggingface.files import Plan, choose
 from embedwell_source_huggingface.heads import Heads
 from embedwell_source_huggingface.hub import Hub
@@ -58,6 +59,7 @@ class Downloads:
         self._max_size_gb = max_size_gb
         self._arrived = arrived
         self._heads = Heads()
+        self._coming = Coming()
 
     async def offer(self, repo: str, revision: str, listing: Listing) -> Snapshot | Fetch:
         """What is behind a listing: here already, or to be fetched.
@@ -103,23 +105,32 @@ class Downloads:
 
     async def _fetch(self, plan: Plan, progress: Progress) -> Snapshot:
         with self._removal.downloading(plan.repo):
-            await self._make_room(plan)
+            async with self._hub.turn():
+                return await self._fetch_now(plan, progress)
+
+    async def _fetch_now(self, plan: Plan, progress: Progress) -> Snapshot:
+        others = self._coming.bytes  # those who begin from here on count this one
+        with self._coming.of(plan.size, progress) as moved:
+            await self._make_room(plan, others)
             async with self._removal.writing(plan.repo, plan.commit):
-                await self._hub.get(plan, progress)
+                await self._hub.get(plan, moved)
                 found = await self._services.threads.run(self._cache.at, plan.repo, plan.commit)
                 if found is None:
                     raise SourceError(f"The download of {plan.repo} is incomplete: ask again")
                 await self.settle(found, fetched=True)
         return found
 
-    async def _make_room(self, plan: Plan) -> None:
-        """Raises InsufficientStorage; in the data directory the store keeps what is to be free."""
+    async def _make_room(self, plan: Plan, others: int) -> None:
+        """Beside what others still bring, in bytes; raises InsufficientStorage.
+
+        In the data directory the store keeps what is to be free.
+        """
         if self._folder.is_relative_to(self._services.folder):
-            await self._make_room_in_store(plan.size)
+            await self._make_room_in_store(plan.size + others)
             return
-        free = await self._services.threads.run(_free, self._folder)
+        free = await self._services.threads.run(_free, self._folder) - others
         if free < plan.size + SPARE:
-            sizes = f"{plan.size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
+            sizes = f"{plan.size / 1e9:.1f} GB, {max(free, 0) / 1e9:.1f} GB are free"
             raise InsufficientStorage(f"The disk has no room for {plan.repo}: {sizes}")
 
     async def _make_room_in_store(self, size: int) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from embedwell import EmbedwellError, InsufficientStorage, Overloaded, Progress, SourceError
 from embedwell_source_huggingface.config import Access, Config, Places
@@ -79,8 +79,12 @@ class Hub:
         finally:
             self._questions.release()
 
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """One of the places for downloads (`max_concurrent`), until the block ends."""
+        return self._downloads
+
     async def get(self, plan: Plan, progress: Progress) -> None:
-        """Brings the files to the cache; what arrived is kept for a retry.
+        """Brings the files to the cache, in a turn; what arrived is kept for a retry.
 
         Raises SourceError, InsufficientStorage.
         """
@@ -93,13 +97,12 @@ class Hub:
             cache=str(self._places.cache.absolute()),
         )
         limit = asyncio.timeout(self._config.deadline_seconds)
-        async with self._downloads:
-            try:
-                async with limit:
-                    await self._download(request, plan.size, progress)
-            except TimeoutError:
-                what = "did not finish in time" if limit.expired() else "came to a standstill"
-                raise SourceError(f"The download of {plan.repo} {what}") from None
+        try:
+            async with limit:
+                await self._download(request, plan.size, progress)
+        except TimeoutError:
+            what = "did not finish in time" if limit.expired() else "came to a standstill"
+            raise SourceError(f"The download of {plan.repo} {what}") from None
 
     async def _download(self, request: Get, size: int, progress: Progress) -> None:
         progress(0, size)
