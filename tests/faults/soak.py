@@ -28,6 +28,7 @@ import httpx
 import numpy as np
 from msgspec import structs
 
+from embedwell.catalog import THREADS
 from tests.e2e.minilm import MINILM
 from tests.faults.copies import cache, of_process, publish, vector
 from tests.faults.upload_server import Running, running
@@ -39,7 +40,7 @@ PATIENCE = 0.05  # seconds, at most, until such a client has left
 EVERY = 1_000  # requests between two samples
 WARM_UP = 2  # samples before those that count
 SLOPE = 1_000_000  # bytes that 1,000 requests may leave behind
-STARTED = 2  # threads of bounded pools that may not have been needed before
+STARTED = THREADS  # of the pool that tokenises: each is started when it is first needed
 LIBRARIES = {
     "MALLOC_MMAP_THRESHOLD_": "131072",
     "MALLOC_TRIM_THRESHOLD_": "131072",
