@@ -141,6 +141,9 @@ def register_plugins():
 def test_a_source_that_fails_is_a_line_for_who_has_no_log(tmp_path: Path) -> None:
     source = """
 class Bad(BlockingSource):
+    def find(self, ref):
+        return None
+
     def list_models(self):
         raise RuntimeError("no\\nbucket")
 
