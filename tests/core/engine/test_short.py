@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from itertools import accumulate, groupby
-from typing import Any
 
 import pytest
 import torch
@@ -13,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from embedwell.engine import attention, products, short
-from embedwell.engine.attention import Kind, packed_attention
+from embedwell.engine import attention, long, products, short
+from embedwell.engine.attention import Kind
 from embedwell.engine.packing import Run
 from embedwell.engine.short import Layout
 
@@ -63,7 +62,7 @@ def one_by_one(
 
 def together(lengths: list[int], scale: float, row: Row, tail: int = 0) -> Tensor:
     layout = Layout(runs(lengths), row[0].shape[1], row[1].shape[1], tail)
-    return products.program()(*row, (scale, False), layout.places())
+    return products.program()(*row, (scale, False), (*layout.near, *long.as_they_lie([])))
 
 
 def largest_difference(found: Tensor, wanted: Tensor) -> float:
@@ -112,6 +111,16 @@ def test_large_scores_of_one_text_stay_right_and_its_own(
     row = (query.to(dtype), key.to(dtype), value.to(dtype))
     found = together(lengths, 1.0, row)
     assert largest_difference(found, one_by_one(lengths, 1.0, *row)) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_large_scores_and_large_values_together_are_still_finite(dtype: torch.dtype) -> None:
+    lengths = [17, 18]
+    query, key, value = random_row(lengths, 2, 2, 8)
+    query, key = query * 0.01, key * 0.01
+    query[:, :, 0], key[:, :, 0] = 80.0, 1.0
+    row = (query.to(dtype), key.to(dtype), (value * 1e6).to(dtype))
+    assert largest_difference(together(lengths, 1.0, row), one_by_one(lengths, 1.0, *row)) < 0.1
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -181,22 +190,23 @@ def test_many_texts_of_one_length_take_several_rectangles() -> None:
 
 def test_a_row_is_laid_out_once_for_all_its_layers() -> None:
     row = attention.Row(runs([3, 5]))
-    kind = Kind(4, 2, close=True)
+    kind = Kind(4, 2, causal=False, close=True)
     assert row.places(kind) is row.places(kind)
     assert row.places(kind._replace(shared=4)) is not row.places(kind)
 
 
 @pytest.mark.parametrize("longest", [40, short.LONGEST, short.LONGEST + 1])
 def test_a_text_that_is_too_long_for_it_goes_another_way(longest: int) -> None:
-    lengths = [30, 40, 40, longest]
-    row = tuple(part.bfloat16() for part in random_row(lengths, 2, 1, 8))
-    given_row = attention.Row(runs(lengths))
-    query, key, value = (part.transpose(0, 1)[None] for part in row)
-    argument: dict[str, Any] = {attention.ARGUMENT: given_row}
-    found, _ = packed_attention(torch.nn.Module(), query, key, value, None, **argument)
-    assert largest_difference(found[0], one_by_one(lengths, 8**-0.5, *row)) < 0.05
-    *_, others = given_row.places(Kind(2, 1, close=True))
-    assert [length for _, _, length in others] == [n for n in lengths if n > short.LONGEST]
+    row = attention.Row(runs([30, *[40] * short.FEWEST, longest]))
+    places = row.places(Kind(2, 1, causal=False, close=True))
+    assert places[5].tolist() == ([[0, 1, 144]] if longest > short.LONGEST else [])
+
+
+@pytest.mark.parametrize("texts", [1, short.FEWEST - 1, short.FEWEST])
+def test_few_texts_go_another_way(texts: int) -> None:
+    row = attention.Row(runs([20] * texts))
+    places = row.places(Kind(2, 1, causal=False, close=True))
+    assert (len(places[0]) == 0) == (texts < short.FEWEST)
 
 
 @hypothesis_settings(max_examples=40)

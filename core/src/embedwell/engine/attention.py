@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from embedwell.engine import products, short
+from embedwell.engine import long, products, short
 from embedwell.engine.packing import Run
 from embedwell.engine.products import Places
 
@@ -28,11 +28,13 @@ class Unpackable(Exception):
 class Kind(NamedTuple):
     """What the places of a row depend on besides its texts.
 
-    `shared` are key and value heads; `close` whether texts of similar lengths go together.
+    `shared` are key and value heads; `causal` whether a token sees only those before it; `close`
+    whether it pays that texts of similar lengths go together.
     """
 
     heads: int
     shared: int
+    causal: bool
     close: bool
 
 
@@ -58,10 +60,16 @@ class Row:
         return self._places[kind]
 
     def _made(self, kind: Kind) -> Places:
-        near = [run for run in self.runs if kind.close and run.length <= short.LONGEST]
-        far = self.runs[len(near) :]
-        layout = short.Layout(near, kind.heads, kind.shared, 0 if far else self._tail)
-        return layout.places(far)
+        near = self._near() if kind.close and not kind.causal else []
+        runs = self.runs[len(near) :]
+        layout = short.Layout(near, kind.heads, kind.shared, 0 if runs else self._tail)
+        far = long.laid_out(runs, kind.causal) if kind.close else long.as_they_lie(runs)
+        return *layout.near, *far
+
+    def _near(self) -> list[Run]:
+        """The texts that a few products for all of them are worth while for."""
+        near = [run for run in self.runs if run.length <= short.LONGEST]
+        return near if sum(run.texts for run in near) >= short.FEWEST else []
 
     def attend(self, shape: "_Shape", query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """`[T, heads, width]` from the same; Unpackable for attention to another sequence."""
@@ -140,8 +148,7 @@ class _Shape:
         return self.softcap is not None or self._narrow(longest)
 
     def kind(self, query: Tensor, key: Tensor) -> Kind:
-        close = query.dtype is torch.bfloat16 and not self.causal
-        return Kind(query.shape[1], key.shape[1], close)
+        return Kind(query.shape[1], key.shape[1], self.causal, query.dtype is torch.bfloat16)
 
     def whole(self, places: Places, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Of texts in which every token sees all others, or all before it."""

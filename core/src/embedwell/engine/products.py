@@ -15,9 +15,14 @@ from torch.nn.functional import scaled_dot_product_attention
 from embedwell.engine.scripts import translated
 
 # Rectangles `[n, 3]`: start, blocks, length; for each of their places the row of queries, keys and
-# values; for each head of each token its place; and runs `[n, 3]`: start, texts, length.
-Places: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
-SAFE = 60.0  # scores whose exponentials, and sums of them, float32 and bfloat16 can both hold
+# values; and for each head of each token its place.
+Near: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+# Rectangles `[n, 3]`: start, texts, length; for each of their places its token, none where they lie
+# in the row itself; which places are real, none where that is no matter; and for each token its
+# place.
+Far: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
+Places: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+SAFE = 1e26  # a sum of weights as large, or one through it, keeps its digits in bfloat16 as well
 
 
 def program() -> Callable[..., Tensor]:
@@ -30,47 +35,57 @@ def attended(
     key: Tensor,
     value: Tensor,
     seen: tuple[float, bool],
-    places: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor],
+    places: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor],
 ) -> Tensor:
     """`[T, heads, width]` from the same; key and value with their own heads.
 
-    `seen` is what scores are multiplied by, and whether a token sees only those before it.
-    Rows that belong to no text mean nothing.
+    `seen` is what scores are multiplied by, and whether a token sees only those before it. `places`
+    are a Near and a Far, whose tokens come after. Rows that belong to no text mean nothing.
     """
-    rectangles, queries, keys, values, back, runs = places
+    rectangles, queries, keys, values, back = places[:5]
     found: list[Tensor] = []
     if len(rectangles):
-        gathered = (
-            query.reshape(-1, query.shape[2]).index_select(0, queries),
-            key.reshape(-1, key.shape[2]).index_select(0, keys),
-            _counted(value).index_select(0, values),
-        )
-        near = _together(gathered, rectangles, seen[0]).index_select(0, back)
-        width = value.shape[2]
-        found.append((near[:, :width] / near[:, width:]).view(-1, query.shape[1], width))
-    rows: list[list[int]] = runs.tolist()
-    for start, texts, length in rows:
-        found.append(_stock((query, key, value), (start, texts, length), seen))
+        found.append(_near((query, key, value), (rectangles, queries, keys, values, back), seen[0]))
+    if len(places[5]):
+        found.append(_far((query, key, value), places[5:], seen))
     missing = len(query) - sum([len(part) for part in found])
     if missing:
         found.append(query.new_zeros([missing, query.shape[1], value.shape[2]]))
-    return torch.cat(found)
+    return found[0] if len(found) == 1 else torch.cat(found)
 
 
-def _stock(
-    row: tuple[Tensor, Tensor, Tensor], run: tuple[int, int, int], seen: tuple[float, bool]
+def _far(
+    row: tuple[Tensor, Tensor, Tensor],
+    places: tuple[Tensor, Tensor, Tensor, Tensor],
+    seen: tuple[float, bool],
 ) -> Tensor:
-    """torch's own attention over texts of one length."""
+    """torch's own attention."""
+    rectangles, tokens, real, kept = places
     query, key, value = row
-    found = scaled_dot_product_attention(
-        rectangle(query, run),
-        rectangle(key, run),
-        rectangle(value, run),
-        is_causal=seen[1],
-        scale=seen[0],
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
-    return found.transpose(1, 2).flatten(0, 1)
+    if len(tokens):
+        query, key, value = (
+            query.index_select(0, tokens),
+            key.index_select(0, tokens),
+            value.index_select(0, tokens),
+        )
+    found: list[Tensor] = []
+    rows: list[list[int]] = rectangles.tolist()
+    for start, texts, length in rows:
+        mask: Tensor | None = None
+        if len(real):
+            mask = real[start : start + texts * length].view(texts, 1, 1, length)
+        part = scaled_dot_product_attention(
+            rectangle(query, (start, texts, length)),
+            rectangle(key, (start, texts, length)),
+            rectangle(value, (start, texts, length)),
+            attn_mask=mask,
+            is_causal=seen[1],
+            scale=seen[0],
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        found.append(part.transpose(1, 2).flatten(0, 1))
+    whole = found[0] if len(found) == 1 else torch.cat(found)
+    return whole.index_select(0, kept) if len(tokens) else whole
 
 
 def rectangle(part: Tensor, run: tuple[int, int, int]) -> Tensor:
@@ -80,36 +95,56 @@ def rectangle(part: Tensor, run: tuple[int, int, int]) -> Tensor:
     return tokens.reshape(texts, length, part.shape[1], part.shape[2]).transpose(1, 2)
 
 
-def _together(gathered: tuple[Tensor, Tensor, Tensor], rectangles: Tensor, scale: float) -> Tensor:
-    """Weighted sums of value rows, each beside the sum of its weights."""
+def _near(
+    row: tuple[Tensor, Tensor, Tensor],
+    places: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+    scale: float,
+    safe: float = SAFE,
+) -> Tensor:
+    """A few batched products for all texts.
+
+    Each row's largest score is not subtracted from it first, which costs more than all the rest,
+    unless scores are so far from 0 that it is needed: then all is made anew, with all its digits.
+    """
+    rectangles, queries, keys, values, back = places
+    query, key, value = row
+    gathered = (
+        query.reshape(-1, query.shape[2]).index_select(0, queries),
+        key.reshape(-1, key.shape[2]).index_select(0, keys),
+        _counted(value).index_select(0, values),
+    )
+    width = value.shape[2]
+    found = _together(gathered, rectangles, scale, False).index_select(0, back)
+    least, most = found[:, width].aminmax()
+    if not (float(least) > 1 / safe and float(most) < safe):
+        found = _together(gathered, rectangles, scale, True).index_select(0, back)
+    return (found[:, :width] / found[:, width:]).view(-1, query.shape[1], width)
+
+
+def _together(
+    gathered: tuple[Tensor, Tensor, Tensor], rectangles: Tensor, scale: float, careful: bool
+) -> Tensor:
+    """Weighted sums of value rows, each beside the sum of its weights.
+
+    Weights are zero in no place, padded or not: the value rows see to that.
+    """
     queries, keys, values = gathered
     width = values.shape[1]
     summed = values.new_empty([len(queries), width])
+    nothing = queries.new_zeros([])
     sizes: list[list[int]] = rectangles.tolist()
     for start, blocks, length in sizes:
         end = start + blocks * length
-        weights = _weights(
-            queries[start:end].view(blocks, length, -1),
-            keys[start:end].view(blocks, length, -1),
-            scale,
-        )
+        query = queries[start:end].view(blocks, length, -1)
+        key = keys[start:end].view(blocks, length, -1).transpose(1, 2)
+        if careful:
+            scores = torch.matmul(query.float(), key.float()) * scale
+            weights = torch.softmax(scores, -1).to(query.dtype)
+        else:
+            weights = torch.baddbmm(nothing, query, key, beta=0, alpha=scale).exp_()
         own = values[start:end].view(blocks, length, width)
         torch.bmm(weights, own, out=summed[start:end].view(blocks, length, width))
     return summed
-
-
-def _weights(query: Tensor, key: Tensor, scale: float, safe: float = SAFE) -> Tensor:
-    """Neither normalised nor zero in padded places: the product that follows sees to both.
-
-    Without subtracting each row's largest score, which costs more than all the rest, unless the
-    scores are so far from 0 that it is needed: then they are made anew, with all their digits.
-    """
-    scores = torch.baddbmm(query.new_zeros([]), query, key.transpose(1, 2), beta=0, alpha=scale)
-    least, most = scores.aminmax()
-    if float(least) > -safe and float(most) < safe:
-        return scores.exp_()
-    scores = torch.matmul(query.float(), key.float().transpose(1, 2)) * scale
-    return torch.softmax(scores, -1).to(query.dtype)
 
 
 def _counted(value: Tensor) -> Tensor:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embedwell.engine.packing import Run
-from embedwell.engine.products import Places
+from embedwell.engine.products import Near
 
 LARGEST = 1 << 20  # scores of one product: they stay in the processor's cache
-LONGEST = 1024  # tokens of a text: with more, keeping all scores gains nothing and takes memory
+LONGEST = 128  # tokens of a text: with more, and for fewer texts, torch's own attention is faster
+FEWEST = 16  # texts
 
 
 class Rectangle(NamedTuple):
@@ -59,10 +60,11 @@ class Layout:
         self.queries, self.keys = _index(queries), _index(keys)
         self.values, self.back = _index(values), _index(back)
 
-    def places(self, others: Sequence[Run] = ()) -> Places:
-        """For `products.attended`, with the runs that come after those laid out here."""
-        gathered = self.queries, self.keys, self.values, self.back
-        return _table(self.rectangles), *gathered, _table(others)
+    @property
+    def near(self) -> Near:
+        """For `products.attended`."""
+        sizes = torch.tensor(self.rectangles, dtype=torch.int64).view(-1, 3)
+        return sizes, self.queries, self.keys, self.values, self.back
 
 
 def _similar(
@@ -104,10 +106,6 @@ def _rows(token: NDArray[np.int64], head: NDArray[np.int64], heads: int) -> NDAr
     """Of `[texts, length]` tokens, each head's rows: text by text, head by head."""
     rows: NDArray[np.int64] = token[:, None, :] * heads + head[:, None]
     return rows.ravel()
-
-
-def _table(rows: Sequence[tuple[int, int, int]]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.int64).view(-1, 3)
 
 
 def _index(parts: Sequence[NDArray[np.int64]]) -> Tensor:

@@ -1,0 +1,49 @@
+"""Attention over longer texts, and over few: torch's own, in rectangles of a size it is fast for.
+
+A length that is no multiple of 16 takes it twice as long. Texts whose lengths come to the same
+multiple share a rectangle, in which places after a text's end are kept out by a mask, or by order
+where a token sees only those before it.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from embedwell.engine.packing import TILE, Run
+from embedwell.engine.products import Far
+
+
+def as_they_lie(runs: Sequence[Run]) -> Far:
+    """Each length a rectangle, in the row itself: for numbers that gathering gains nothing for."""
+    nothing = torch.zeros(0, dtype=torch.int64)
+    return _table(runs), nothing, nothing.bool(), nothing
+
+
+def laid_out(runs: Sequence[Run], causal: bool) -> Far:
+    """Widths are multiples of TILE; no mask where a text's tokens see only those before them."""
+    rectangles, tokens, real = [], [], []
+    place = 0
+    for width, same in groupby(_texts(runs), key=lambda text: -(-text[1] // TILE) * TILE):
+        starts, lengths = np.array(list(same), np.int64).T[:, :, None]
+        inside = np.arange(width)
+        tokens.append((starts + np.minimum(inside, lengths - 1)).ravel())
+        real.append((inside < lengths).ravel())
+        rectangles.append((place, len(starts), width))
+        place += len(tokens[-1])
+    own = np.concatenate(real or [np.zeros(0, np.bool_)])
+    mask = own[:0] if causal else own
+    gathered = np.concatenate(tokens or [np.zeros(0, np.int64)])
+    kept = torch.from_numpy(np.flatnonzero(own))
+    return _table(rectangles), torch.from_numpy(gathered), torch.from_numpy(mask), kept
+
+
+def _texts(runs: Sequence[Run]) -> list[tuple[int, int]]:
+    """First token and length of each."""
+    return [(run.start + i * run.length, run.length) for run in runs for i in range(run.texts)]
+
+
+def _table(rows: Sequence[tuple[int, int, int]]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.int64).view(-1, 3)
