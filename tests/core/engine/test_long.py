@@ -9,14 +9,20 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from embedwell.engine import attention, long, short
 from embedwell.engine.attention import packed_attention
 from embedwell.engine.packing import TILE
-from tests.core.engine.test_short import HEADS, LENGTHS, largest_difference, random_row, runs
+from tests.core.engine.test_short import (
+    HEADS,
+    LENGTHS,
+    TOLERANCE,
+    largest_difference,
+    one_by_one,
+    random_row,
+    runs,
+)
 
-TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.02}
 MANY = [5] * short.FEWEST  # so that short texts are computed together
 ROWS = [[1], [16], [17], [3, 300], [130, 131, 143, 144], [*MANY, 128, 129, 300], [*MANY, 40]]
 
@@ -41,13 +47,8 @@ def packed(lengths: list[int], causal: bool, row: list[Tensor], tail: int) -> Te
 
 
 def alone(lengths: list[int], causal: bool, row: list[Tensor]) -> Tensor:
-    """In float32, whatever is given."""
-    pieces = []
-    for own in zip(*(torch.split(part.float(), lengths) for part in row), strict=True):
-        query, key, value = (part.transpose(0, 1)[None] for part in own)
-        found = scaled_dot_product_attention(query, key, value, is_causal=causal, enable_gqa=True)
-        pieces.append(found[0].transpose(0, 1))
-    return torch.cat(pieces)
+    query, key, value = row
+    return one_by_one(lengths, query.shape[2] ** -0.5, query, key, value, causal=causal)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)

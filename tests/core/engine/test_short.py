@@ -48,14 +48,22 @@ def random_row(lengths: list[int], heads: int, shared: int, width: int, seed: in
 
 
 def one_by_one(
-    lengths: list[int], scale: float, query: Tensor, key: Tensor, value: Tensor
+    lengths: list[int],
+    scale: float,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    causal: bool = False,
 ) -> Tensor:
     """In float32, whatever is given."""
     pieces = []
     parts = (torch.split(part.float(), lengths) for part in (query, key, value))
     for own in zip(*parts, strict=True):
         q, k, v = (part.transpose(0, 1)[None] for part in own)
-        found = scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=True)
+        found = scaled_dot_product_attention(
+            q, k, v, is_causal=causal, scale=scale, enable_gqa=True
+        )
         pieces.append(found[0].transpose(0, 1))
     return torch.cat(pieces)
 

@@ -20,8 +20,9 @@ from embedwell.engine.packing import Run
 from embedwell.engine.products import Near
 
 LARGEST = 1 << 20  # scores of one product: they stay in the processor's cache
-LONGEST = 128  # tokens of a text: with more, and for fewer texts, torch's own attention is faster
-FEWEST = 16  # texts
+# Beyond so many tokens of a text, and for fewer texts, torch's own attention is faster.
+LONGEST = 128
+FEWEST = 16
 
 
 class Rectangle(NamedTuple):
