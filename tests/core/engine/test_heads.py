@@ -3,13 +3,16 @@
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from sentence_transformers.sentence_transformer.modules import Dense as StockDense
 from sentence_transformers.sentence_transformer.modules import Pooling as StockPooling
 
-from embedwell.engine.heads import Block, Heads
+from embedwell.engine.heads import Heads
+from embedwell.engine.packing import Group
+from embedwell.engine.pooling import TokenRows, blocks
 from embedwell.errors import InvalidModel
 from embedwell.interfaces.models import Dense, Manifest, Normalize, Pool, Pooling
 from tests.core.engine import small_models as small
@@ -29,6 +32,16 @@ def heads(base: Manifest, folder: Path, *modules: Pooling | Dense | Normalize) -
     return Heads(folder, replace(base, modules=modules))
 
 
+def laid(rows: list[torch.Tensor], widths: list[int], skip: int = 0) -> TokenRows:
+    """Texts in rows as wide as that, what is behind each of them far from anything."""
+    places = [torch.full((width, HIDDEN), 99.0) for width in widths]
+    for place, row in zip(places, rows, strict=True):
+        place[: len(row)] = row
+    lengths = tuple(len(row) for row in rows)
+    group = Group(np.zeros(sum(lengths), np.int64), lengths, (skip,) * len(rows))
+    return TokenRows(torch.cat(places), blocks(group, widths))
+
+
 def stock_pooling(rows: list[torch.Tensor], modes: Any, skip: int | None) -> torch.Tensor:
     longest = max(len(row) for row in rows)
     mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
@@ -45,20 +58,21 @@ def stock_pooling(rows: list[torch.Tensor], modes: Any, skip: int | None) -> tor
 
 @pytest.mark.parametrize("modes", [*((mode,) for mode in MODES), ("cls", "max", "mean"), MODES])
 @pytest.mark.parametrize("skip", [None, 0, 1, 3, 5])
+@pytest.mark.parametrize("widths", [[2, 3, 3, 7], [7, 7, 7, 7]])
 def test_pooling_means_what_sentence_transformers_means(
-    base: Manifest, tmp_path: Path, modes: tuple[Pool, ...], skip: int | None
+    base: Manifest, tmp_path: Path, modes: tuple[Pool, ...], skip: int | None, widths: list[int]
 ) -> None:
     torch.manual_seed(1)
     rows = [torch.randn(length, HIDDEN) for length in (2, 3, 3, 7)]
     pool = heads(base, tmp_path, Pooling(modes, include_prompt=skip is None))
-    blocks = [Block(torch.stack(rows[a:b]), skip or 0) for a, b in ((0, 1), (1, 3), (3, 4))]
-    torch.testing.assert_close(pool(blocks), stock_pooling(rows, modes, skip))
+    found = pool(laid(rows, widths, skip or 0))
+    torch.testing.assert_close(found, stock_pooling(rows, modes, skip))
 
 
 def test_a_prompt_counts_where_the_model_says_so(base: Manifest, tmp_path: Path) -> None:
     rows = torch.randn(1, 4, HIDDEN)
     pool = heads(base, tmp_path, Pooling(("mean",), include_prompt=True))
-    torch.testing.assert_close(pool([Block(rows, 2)]), rows.mean(1))
+    torch.testing.assert_close(pool(laid([*rows], [4], skip=2)), rows.mean(1))
 
 
 ACTIVATIONS = {
@@ -82,14 +96,15 @@ def test_a_linear_layer(base: Manifest, tmp_path: Path, activation: Any, bias: b
     assert made.bytes == 4 * (4 * HIDDEN + 4 * bias)
     unit = torch.nn.functional.normalize(rows.mean(1))
     expected = stock({"sentence_embedding": unit})["sentence_embedding"]
-    torch.testing.assert_close(made([Block(rows, 0)]), expected)
+    torch.testing.assert_close(made(laid([*rows], [5] * 3)), expected)
 
 
 def test_only_a_final_normalize_is_left_to_the_caller(base: Manifest, tmp_path: Path) -> None:
     rows = torch.randn(2, 3, HIDDEN)
-    twice = heads(base, tmp_path, Pooling(("mean",)), Normalize(), Normalize())([Block(rows, 0)])
+    tokens = laid([*rows], [3, 3])
+    twice = heads(base, tmp_path, Pooling(("mean",)), Normalize(), Normalize())(tokens)
     torch.testing.assert_close(twice.norm(dim=1), torch.ones(2))
-    once = heads(base, tmp_path, Pooling(("mean",)), Normalize())([Block(rows, 0)])
+    once = heads(base, tmp_path, Pooling(("mean",)), Normalize())(tokens)
     torch.testing.assert_close(once, rows.mean(1))
 
 

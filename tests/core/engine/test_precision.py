@@ -21,8 +21,9 @@ from embedwell.engine.cpu import operators, precision
 from embedwell.engine.cpu.backend import CpuBackend
 from embedwell.engine.cpu.precision import Settling, least_cosine
 from embedwell.engine.cpu.surgery import PackedLinear
-from embedwell.engine.heads import Block, Heads
+from embedwell.engine.heads import Heads
 from embedwell.engine.packing import Group
+from embedwell.engine.pooling import TokenRows
 from embedwell.engine.tolerances import FLOORS
 from embedwell.interfaces.caches import Need
 from embedwell.interfaces.encoders import UNTRIED, EncoderFacts, Trial, Verdict
@@ -61,9 +62,9 @@ class Counted(Body):
         super().__init__(model)
         self._passes = passes
 
-    def blocks(self, group: Group) -> Iterator[Block]:
+    def rows(self, group: Group) -> TokenRows:
         self._passes.append(in_tiles(len(group.ids)))
-        return super().blocks(group)
+        return super().rows(group)
 
 
 class Bench:

@@ -1,8 +1,6 @@
 """A loaded transformer and its two ways to run: packed with our attention, padded with its own."""
 
 import logging
-from collections.abc import Iterator
-from itertools import accumulate, groupby
 from typing import Any
 
 import numpy as np
@@ -12,9 +10,9 @@ from transformers import PreTrainedModel
 
 from embedwell.engine import attention, packing
 from embedwell.engine.attention import Unpackable
-from embedwell.engine.heads import Block
 from embedwell.engine.memory import is_out_of_memory
 from embedwell.engine.packing import Group
+from embedwell.engine.pooling import TokenRows, blocks
 from embedwell.engine.program import Inputs, Plain, Recorded
 
 log = logging.getLogger(__name__)
@@ -26,7 +24,7 @@ class Body:
     """Token rows from ids; in any number of threads at a time, under inference mode.
 
     `longest` is how many tokens a text may have by the position table, None where positions are
-    computed. `packed` says which way `blocks` runs; `use` changes it.
+    computed. `packed` says which way `rows` runs; `use` changes it.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -44,7 +42,7 @@ class Body:
     def hidden(self) -> int:
         """The length of a token's row."""
         probe = Group(np.zeros(1, np.int64), (1,), (0,))
-        return next(self.blocks(probe)).rows.shape[2]
+        return self.rows(probe).rows.shape[1]
 
     @property
     def vocabulary(self) -> int:
@@ -84,22 +82,13 @@ class Body:
             kind = type(self.model).__name__
             log.info("%s runs in Python (%s: %.200s)", kind, type(error).__name__, error)
 
-    def blocks(self, group: Group) -> Iterator[Block]:
-        """The group's token rows, in its order, equal lengths and skips together."""
-        rows = self._row(group) if self.packed else self._rectangle(group)
-        starts = list(accumulate(group.lengths, initial=0))
-        place = 0
-        for (length, skip), same in groupby(zip(group.lengths, group.skips, strict=True)):
-            end = place + len(list(same))
-            if self.packed:
-                yield Block(rows[starts[place] : starts[end]].view(-1, length, rows.shape[1]), skip)
-            else:
-                yield Block(rows[place:end, :length], skip)
-            place = end
-
-    def _row(self, group: Group) -> Tensor:
-        """`[T, hidden]`, and rows after them that mean nothing."""
-        return self._pass(self._inputs(group))
+    def rows(self, group: Group) -> TokenRows:
+        """Of the group's tokens, in its order."""
+        if self.packed:
+            return TokenRows(self._pass(self._inputs(group)), blocks(group, group.lengths))
+        rows = self._rectangle(group)
+        texts, width, hidden = rows.shape
+        return TokenRows(rows.reshape(-1, hidden), blocks(group, [width] * texts))
 
     def _inputs(self, group: Group) -> Inputs:
         tail = packing.tail(len(group.ids))
@@ -127,7 +116,7 @@ class Body:
 
 
 def _extended(numbers: packing.Ids, more: int, value: int) -> Tensor:
-    return torch.from_numpy(np.pad(numbers, (0, more), constant_values=value)).unsqueeze(0)
+    return torch.from_numpy(np.concatenate((numbers, np.full(more, value)))[None])
 
 
 def _position_table(model: PreTrainedModel) -> tuple[int | None, int | None]:

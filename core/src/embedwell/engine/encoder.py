@@ -61,7 +61,7 @@ def rows(batch: Batch, body: Body, heads: Heads, facts: EncoderFacts) -> "Rows":
     indices = packing.order(batch)
     ends = _ends([batch.lengths[i] for i in indices], facts)
     groups = packing.groups(batch, ids, indices, ends)
-    found = torch.cat([heads(body.blocks(group)) for group in groups])
+    found = torch.cat([heads(body.rows(group)) for group in groups])
     ordered = np.empty(found.shape, dtype=np.float32)
     ordered[indices] = found.numpy()
     return ordered

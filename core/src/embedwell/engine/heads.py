@@ -3,18 +3,17 @@
 Pooling means what sentence-transformers 6 means by it, prompts left out and single texts included.
 """
 
-from collections.abc import Callable, Iterable
-from math import sqrt
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from embedwell.engine import weights
+from embedwell.engine import pooling, weights
+from embedwell.engine.pooling import TokenRows
 from embedwell.errors import InvalidModel
-from embedwell.interfaces.models import Dense, Manifest, Normalize, Pool, Pooling
+from embedwell.interfaces.models import Dense, Manifest, Normalize, Pooling
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda rows: rows,
@@ -23,14 +22,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": functional.gelu,
     "sigmoid": torch.sigmoid,
 }
-TINY = 1e-9  # the divisor where a prompt leaves no token to pool
-
-
-class Block(NamedTuple):
-    """Texts of one length: rows `[n, length, hidden]`, of which pooling leaves out the first."""
-
-    rows: Tensor
-    skip: int
 
 
 class Heads:
@@ -43,7 +34,8 @@ class Heads:
             raise InvalidModel("Its modules must begin with exactly one Pooling")
         if rest and isinstance(rest[-1], Normalize):
             del rest[-1]
-        self._modes, self._include_prompt = first.modes, first.include_prompt
+        self._modes: list[str] = [*first.modes]
+        self._include_prompt = first.include_prompt
         self._steps: list[_Linear | None] = [
             _Linear(snapshot, m) if isinstance(m, Dense) else None for m in rest
         ]
@@ -56,23 +48,18 @@ class Heads:
     def check(self, hidden: int, dimensions: int) -> None:
         """InvalidModel unless token rows of `hidden` numbers come out as `dimensions` ones."""
         try:
-            rows = self([Block(torch.ones(1, 1, hidden), 0)])
+            rows = self(TokenRows(torch.ones(1, hidden), torch.tensor([[0, 1, 1, 1, 0]])))
         except RuntimeError:
             raise InvalidModel("The Dense module does not fit what comes before it") from None
         if rows.shape[1] != dimensions:
             raise InvalidModel(f"It gives {rows.shape[1]} dimensions, not {dimensions}")
 
-    def __call__(self, blocks: Iterable[Block]) -> Tensor:
-        """Rows `[n, dimensions]` in the order of the blocks."""
-        rows = torch.cat([self._pool(block) for block in blocks])
+    def __call__(self, tokens: TokenRows) -> Tensor:
+        """Rows `[n, dimensions]` in the order of the texts."""
+        rows = pooling.program()(*tokens, self._modes, self._include_prompt)
         for step in self._steps:
             rows = functional.normalize(rows) if step is None else step(rows)
         return rows
-
-    def _pool(self, block: Block) -> Tensor:
-        skip = 0 if self._include_prompt else block.skip
-        pooled = [POOLS[mode](block.rows.float(), skip) for mode in self._modes]
-        return pooled[0] if len(pooled) == 1 else torch.cat(pooled, dim=-1)
 
 
 class _Linear:
@@ -93,43 +80,3 @@ class _Linear:
     def __call__(self, rows: Tensor) -> Tensor:
         activated: Tensor = self._activation(functional.linear(rows, self._weight, self._bias))
         return activated
-
-
-def _mean(rows: Tensor, skip: int) -> Tensor:
-    kept = rows[:, skip:]
-    return kept.sum(1) / max(kept.shape[1], TINY)
-
-
-def _mean_sqrt(rows: Tensor, skip: int) -> Tensor:
-    kept = rows[:, skip:]
-    return kept.sum(1) / sqrt(max(kept.shape[1], TINY))
-
-
-def _weighted_mean(rows: Tensor, skip: int) -> Tensor:
-    kept = rows[:, skip:]
-    places = torch.arange(1, rows.shape[1] + 1, dtype=rows.dtype)[skip:]
-    return (kept * places[:, None]).sum(1) / max(float(places.sum()), TINY)
-
-
-def _max(rows: Tensor, skip: int) -> Tensor:
-    if skip >= rows.shape[1]:
-        return rows.new_full((len(rows), rows.shape[2]), float("-inf"))
-    return rows[:, skip:].amax(1)
-
-
-def _cls(rows: Tensor, skip: int) -> Tensor:
-    return rows[:, skip if skip < rows.shape[1] else 0]
-
-
-def _last(rows: Tensor, skip: int) -> Tensor:
-    return rows[:, -1] if skip < rows.shape[1] else torch.zeros_like(rows[:, 0])
-
-
-POOLS: dict[Pool, Callable[[Tensor, int], Tensor]] = {
-    "mean": _mean,
-    "cls": _cls,
-    "max": _max,
-    "mean_sqrt_len_tokens": _mean_sqrt,
-    "weightedmean": _weighted_mean,
-    "lasttoken": _last,
-}

@@ -10,16 +10,15 @@ from itertools import groupby
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from embedwell.engine.packing import TILE, Run
+from embedwell.engine.packing import TILE, Run, table
 from embedwell.engine.products import Far
 
 
 def as_they_lie(runs: Sequence[Run]) -> Far:
     """Each length a rectangle, in the row itself: for numbers that gathering gains nothing for."""
     nothing = torch.zeros(0, dtype=torch.int64)
-    return _table(runs), nothing, nothing.bool(), nothing
+    return torch.from_numpy(table(runs, 3)), nothing, nothing.bool(), nothing
 
 
 def laid_out(runs: Sequence[Run], causal: bool) -> Far:
@@ -34,16 +33,12 @@ def laid_out(runs: Sequence[Run], causal: bool) -> Far:
         rectangles.append((place, len(starts), width))
         place += len(tokens[-1])
     own = np.concatenate(real or [np.zeros(0, np.bool_)])
-    mask = own[:0] if causal else own
     gathered = np.concatenate(tokens or [np.zeros(0, np.int64)])
-    kept = torch.from_numpy(np.flatnonzero(own))
-    return _table(rectangles), torch.from_numpy(gathered), torch.from_numpy(mask), kept
+    numbers = table(rectangles, 3), gathered, own[:0] if causal else own, np.flatnonzero(own)
+    sizes, places, mask, kept = map(torch.from_numpy, numbers)
+    return sizes, places, mask, kept
 
 
 def _texts(runs: Sequence[Run]) -> list[tuple[int, int]]:
     """First token and length of each."""
     return [(run.start + i * run.length, run.length) for run in runs for i in range(run.texts)]
-
-
-def _table(rows: Sequence[tuple[int, int, int]]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.int64).view(-1, 3)

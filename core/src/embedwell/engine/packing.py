@@ -120,6 +120,11 @@ def positions(group: Group, padding: int | None) -> Ids:
     return places + padding
 
 
+def table(rows: Sequence[tuple[int, ...]], width: int) -> Ids:
+    """`[n, width]`, also of no rows."""
+    return np.array(rows, dtype=np.int64).reshape(-1, width)
+
+
 def rectangle(group: Group, fill: int, longest: int | None) -> tuple[Ids, Ids]:
     """Ids and mask `[n, width]`, padded on the right with `fill`.
 

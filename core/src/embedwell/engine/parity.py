@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from msgspec import Struct
 from torch import Tensor
 
@@ -120,7 +119,7 @@ def _short(longest: int) -> list[int]:
 
 def _run(body: Body, group: Group, packed: bool) -> Tensor:
     body.use(packed)
-    return torch.cat([block.rows.flatten(0, 1) for block in body.blocks(group)])
+    return body.rows(group).end_to_end()
 
 
 def _distance(one: Tensor, other: Tensor) -> float:

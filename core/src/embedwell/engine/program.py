@@ -6,7 +6,7 @@ longer for a short text than the processor does, and keeps its lock from everybo
 
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import torch
@@ -61,6 +61,7 @@ class Recorded:
             if isinstance(module, torch.nn.Embedding):
                 module.padding_idx = None  # checking it would look at numbers
         self._program, self._weights = _record(_Pass(model), self._tensors(example))
+        self._held = _held(self._weights)
         self(other)  # torch watches a first run, and improves the program at the second
         found = self(other)
         if not float((found - wanted).abs().max()) <= SAME * float(wanted.abs().max()):
@@ -68,7 +69,10 @@ class Recorded:
 
     def __call__(self, inputs: Inputs) -> Tensor:
         """`[T, hidden]`."""
-        rows: Tensor = self._program(*self._tensors(inputs), *self._weights)
+        tensors = self._tensors(inputs)
+        held = _held(tensors)
+        rows: Tensor = self._program(*tensors, *self._weights)
+        del held
         return rows
 
     def _tensors(self, inputs: Inputs) -> tuple[Tensor, ...]:
@@ -84,6 +88,15 @@ class _Pass(torch.nn.Module):
 
     def forward(self, ids: Tensor, positions: Tensor, *places: Tensor) -> Tensor:
         return _rows(self.model, ids, positions, attention.Given(cast("Places", places)))
+
+
+def _held(tensors: Iterable[Tensor]) -> object:
+    """Holds them without Python, while it lives.
+
+    A program that has used a tensor which only Python holds besides takes Python's lock to say so:
+    a hundred times a pass, and each time it waits behind the event loop.
+    """
+    return _jit.script([*tensors])
 
 
 def _rows(

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embedwell.engine.packing import Run
+from embedwell.engine.packing import Run, table
 from embedwell.engine.products import Near
 
 LARGEST = 1 << 20  # scores of one product: they stay in the processor's cache
@@ -64,7 +64,7 @@ class Layout:
     @property
     def near(self) -> Near:
         """For `products.attended`."""
-        sizes = torch.tensor(self.rectangles, dtype=torch.int64).view(-1, 3)
+        sizes = torch.from_numpy(table(self.rectangles, 3))
         return sizes, self.queries, self.keys, self.values, self.back
 
 

@@ -122,7 +122,7 @@ def _shaped(body: Body, verdict: Verdict) -> Body:
         parameter.data = parameter.data.to(dtype)
     if verdict.fast:
         texts = parity.probe(body, SAMPLE_LENGTHS[:2])
-        surgery.pack(body.model, lambda: list(body.blocks(texts)))
+        surgery.pack(body.model, lambda: body.rows(texts))
     if verdict.packed:
         body.record(*(parity.probe(body, lengths) for lengths in RECORDED))
     return body
