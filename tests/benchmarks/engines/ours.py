@@ -39,8 +39,12 @@ class Ours(Engine):
         await self._runtime.warmed()
 
     def embed(self, texts: Sequence[str]) -> Rows:
-        """One request after the other, each as large as the server takes."""
-        return self._runner.run(self._embed(texts))
+        """One request after the other, each as large as the server takes.
+
+        Not by the runner's `run`: its signal handlers write down, for an error that nobody sees,
+        what the task gave, which takes as long as a short text.
+        """
+        return self._runner.get_loop().run_until_complete(self._embed(texts))
 
     async def _embed(self, texts: Sequence[str]) -> Rows:
         import numpy as np
