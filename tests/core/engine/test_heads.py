@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from sentence_transformers.sentence_transformer.modules import Dense as StockDense
 from sentence_transformers.sentence_transformer.modules import Pooling as StockPooling
 
+from embedwell.engine import pooling
 from embedwell.engine.heads import Heads
 from embedwell.engine.packing import Group
 from embedwell.engine.pooling import TokenRows, blocks
@@ -67,6 +68,16 @@ def test_pooling_means_what_sentence_transformers_means(
     pool = heads(base, tmp_path, Pooling(modes, include_prompt=skip is None))
     found = pool(laid(rows, widths, skip or 0))
     torch.testing.assert_close(found, stock_pooling(rows, modes, skip))
+
+
+def test_pooling_runs_without_python() -> None:
+    assert isinstance(pooling.program(), torch.jit.ScriptFunction)
+
+
+def test_pooling_takes_no_other_mode() -> None:
+    tokens = laid([torch.randn(2, HIDDEN)], [2])
+    with pytest.raises(torch.jit.Error, match="AssertionError"):
+        pooling.program()(*tokens, ["median"], True)
 
 
 def test_a_prompt_counts_where_the_model_says_so(base: Manifest, tmp_path: Path) -> None:

@@ -84,5 +84,6 @@ def _pool(tokens: Tensor, skip: int, mode: str, tiny: float = TINY) -> Tensor:
     if mode == "weightedmean":
         places = torch.arange(1, length + 1, dtype=tokens.dtype)[skip:]
         return (kept * places[:, None]).sum(1) / max(float(places.sum()), tiny)
+    assert mode in ["mean", "mean_sqrt_len_tokens"]
     count = max(float(kept.shape[1]), tiny)
     return kept.sum(1) / (count if mode == "mean" else count**0.5)
