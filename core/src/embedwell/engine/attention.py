@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from embedwell.engine import long, products, short
+from embedwell.engine import far, long, products, short
 from embedwell.engine.packing import Run
 from embedwell.engine.products import Places
 
@@ -81,7 +81,7 @@ class Row:
 
     def _limited(self, shape: "_Shape", *row: Tensor) -> Iterator[Tensor]:
         for run in self.runs:
-            piece = shape.attend(*(products.rectangle(part, run) for part in row))
+            piece = shape.attend(*(far.rectangle(part, run) for part in row))
             yield piece.transpose(1, 2).flatten(0, 1)
         yield row[2].new_zeros(self._tail, row[0].shape[1], row[2].shape[2])
 

@@ -11,8 +11,8 @@ from itertools import groupby
 import numpy as np
 import torch
 
+from embedwell.engine.far import Far
 from embedwell.engine.packing import TILE, Run, table
-from embedwell.engine.products import Far
 
 
 def as_they_lie(runs: Sequence[Run]) -> Far:

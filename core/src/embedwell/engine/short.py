@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from embedwell.engine.near import Near
 from embedwell.engine.packing import Run, table
-from embedwell.engine.products import Near
 
 LARGEST = 1 << 20  # scores of one product: they stay in the processor's cache
 # Beyond so many tokens of a text, and for fewer texts, torch's own attention is faster.
