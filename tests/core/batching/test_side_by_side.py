@@ -71,6 +71,14 @@ async def test_two_batches_run_at_the_same_time(bench: Bench) -> None:
     await asyncio.gather(*both)
 
 
+async def test_what_comes_one_by_one_stays_in_one_thread(bench: Bench) -> None:
+    threads = []
+    handle = Handle(FakeEncoder(faults={7: lambda: threads.append(threading.get_ident())}))
+    for _ in range(20):
+        await bench.batcher.submit(handle, tokens([7]))
+    assert len(set(threads)) == 1
+
+
 async def test_what_waits_is_shared_by_threads_that_are_free(bench: Bench) -> None:
     slow = Blocker()
     handle = Handle(FakeEncoder(batch_tokens=4096, faults={5: slow}))

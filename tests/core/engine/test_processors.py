@@ -1,11 +1,13 @@
 """Who computes with how many processors."""
 
-import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from embedwell.engine.cpu.faster import EVERY, KEPT, Faster
+from embedwell.engine.cpu.helped import IN_A_ROW, Helped
 from embedwell.engine.cpu.processors import MOST, Processors, Share
 from embedwell.interfaces.encoders import Batch
 
@@ -17,27 +19,34 @@ def batch(*lengths: int) -> Batch:
 
 
 def used(share: Share, own: Batch) -> int:
-    """Threads of a product in a thread of its own."""
-    found: list[int] = []
+    """Threads of a product."""
+    with share.taken(own):
+        return torch.get_num_threads()
 
-    def run() -> None:
-        with share.taken(own):
-            found.append(torch.get_num_threads())
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    return found[0]
+@pytest.fixture
+def thread() -> Iterator[ThreadPoolExecutor]:
+    """A thread of the test's own: the number is kept for each."""
+    with ThreadPoolExecutor(1) as own:
+        yield own
+
+
+@pytest.fixture
+def other() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as own:
+        yield own
 
 
 class Timed:
-    """A share of `count` processors whose clock tells what a text takes, by its threads."""
+    """A share of two processors whose clock tells what a text takes, by its threads."""
 
-    def __init__(self, count: int, seconds: dict[int, float]) -> None:
-        self.seconds = seconds
+    def __init__(self, thread: ThreadPoolExecutor) -> None:
+        self.seconds = {1: 1.0, 2: 1.0}
+        self.processors = Processors(2)
+        self.share = Share(self.processors, self._clock)
+        self._thread = thread
         self._now = 0.0
         self._ends = False
-        self.share = Share(Processors(count), self._clock)
 
     def _clock(self) -> float:
         if self._ends:
@@ -46,33 +55,47 @@ class Timed:
         return self._now
 
     def used(self, turns: int, *lengths: int) -> list[int]:
-        return [used(self.share, batch(*lengths)) for _ in range(turns)]
+        """Threads of one text after the other, in the thread."""
+        texts = [batch(*lengths)] * turns
+        return [self._thread.submit(used, self.share, own).result() for own in texts]
+
+
+@pytest.fixture
+def timed(thread: ThreadPoolExecutor) -> Timed:
+    """Its thread has had its texts, and is to be helped."""
+    timed = Timed(thread)
+    assert timed.used(IN_A_ROW, 9) == [1] * IN_A_ROW
+    return timed
 
 
 @pytest.mark.parametrize(
     ("count", "own"), [(1, 1), (2, 1), (6, 1), (12, 2), (2 * MOST, 2), (2 * MOST + 1, 3)]
 )
-def test_a_batch_has_its_share(count: int, own: int) -> None:
-    assert used(Share(Processors(count)), batch(9, 9)) == own
+def test_a_batch_has_its_share(thread: ThreadPoolExecutor, count: int, own: int) -> None:
+    share = Share(Processors(count))
+    for _ in range(IN_A_ROW + BOTH):
+        assert thread.submit(used, share, batch(9, 9)).result() == own
 
 
 @pytest.mark.parametrize(("seconds", "best"), [({1: 2.0, 2: 1.0}, 2), ({1: 1.0, 2: 3.0}, 1)])
-def test_one_text_alone_has_what_is_faster(seconds: dict[int, float], best: int) -> None:
-    timed = Timed(2, seconds)
+def test_one_text_alone_has_what_is_faster(
+    timed: Timed, seconds: dict[int, float], best: int
+) -> None:
+    timed.seconds = seconds
     assert timed.used(BOTH, 9) == [1, 2] * KEPT
     assert timed.used(EVERY - BOTH - 1, 9) == [best] * (EVERY - BOTH - 1)
     assert timed.used(2, 9) == [3 - best, best]
 
 
-def test_it_changes_with_the_times() -> None:
-    timed = Timed(2, {1: 2.0, 2: 1.0})
-    timed.used(BOTH, 9)
+def test_it_changes_with_the_times(timed: Timed) -> None:
+    timed.seconds = {1: 2.0, 2: 1.0}
+    assert timed.used(BOTH + 1, 9)[-1] == 2
     timed.seconds = {1: 2.0, 2: 9.0}
     assert timed.used(KEPT, 9)[-1] == 1
 
 
-def test_short_and_long_texts_are_measured_apart() -> None:
-    timed = Timed(2, {1: 1.0, 2: 3.0})
+def test_short_and_long_texts_are_measured_apart(timed: Timed) -> None:
+    timed.seconds = {1: 1.0, 2: 3.0}
     timed.used(BOTH, 9)
     timed.seconds = {1: 3.0, 2: 1.0}
     timed.used(BOTH, 90)
@@ -80,19 +103,40 @@ def test_short_and_long_texts_are_measured_apart() -> None:
     assert timed.used(1, 90) == [2]
 
 
-def test_beside_another_a_text_has_its_share() -> None:
-    processors = Processors(2)
-    share = Share(processors)
-    with processors.entered():
-        assert [used(share, batch(9)) for _ in range(2)] == [1, 1]
-    assert [used(share, batch(9)) for _ in range(2)] == [1, 2]
+def test_beside_another_batch_a_text_has_its_share(timed: Timed) -> None:
+    with timed.processors.entered(batch(9, 9)):
+        assert timed.used(BOTH, 9) == [1] * BOTH
+    assert timed.used(2, 9) == [1, 2]
 
 
-def test_what_fails_takes_nothing_any_more_and_is_no_measure() -> None:
-    share = Share(Processors(2))
-    with pytest.raises(MemoryError), share.taken(batch(9)):
+def test_what_fails_takes_nothing_any_more_and_is_no_measure(timed: Timed) -> None:
+    with pytest.raises(MemoryError), timed.share.taken(batch(9, 9)):
         raise MemoryError
-    assert [used(share, batch(9)) for _ in range(2)] == [1, 2]
+    assert timed.used(BOTH, 9) == [1, 2] * KEPT
+
+
+def test_one_thread_alone_is_helped(timed: Timed, other: ThreadPoolExecutor) -> None:
+    timed.used(1, 9)
+    for _ in range(IN_A_ROW + BOTH):
+        assert other.submit(used, timed.share, batch(9)).result() == 1
+    assert timed.used(1, 9) == [2]
+
+
+def test_a_burst_that_reaches_two_threads_settles_nothing(
+    thread: ThreadPoolExecutor, other: ThreadPoolExecutor
+) -> None:
+    helped = Helped()
+    for _ in range(IN_A_ROW):
+        assert not other.submit(helped.is_this).result()
+    assert not thread.submit(helped.is_this).result()
+    assert not other.submit(helped.is_this).result()
+
+
+def test_where_the_thread_has_ended_another_is_helped(thread: ThreadPoolExecutor) -> None:
+    helped = Helped()
+    with ThreadPoolExecutor(1) as ended:
+        assert [ended.submit(helped.is_this).result() for _ in range(IN_A_ROW + 1)][-1]
+    assert [thread.submit(helped.is_this).result() for _ in range(IN_A_ROW + 1)][-1]
 
 
 def test_a_text_that_was_held_up_once_decides_nothing() -> None:

@@ -5,6 +5,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -33,14 +34,24 @@ class Outcome(Struct, frozen=True):
 class _Worker:
     """One thread, and the work it runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, lock: threading.Lock) -> None:
+        self.changed = threading.Condition(lock)
+        self.called = False  # there was work for it, which it has not looked for yet
         self.running: Work | None = None
         self.began = 0.0
         self.lost = False  # given up: whatever it still returns is not wanted
 
+    def call(self) -> None:
+        """Let it look for work; under the lock."""
+        self.called = True
+        self.changed.notify()
+
 
 class Workers:
     """The device's threads, and what they take next: in order, each as soon as it is free.
+
+    Of several that are free the first takes it, so that what comes one by one stays in one thread:
+    with what that has in its processor's cache, and with the threads that help it.
 
     `done(work, outcome)` is called on the loop for every piece of work, exactly once;
     `returned(work)` once its thread no longer uses it, which after a timeout is later or never.
@@ -62,7 +73,7 @@ class Workers:
         self._returned = returned
         self._loop = asyncio.get_running_loop()
         self._deadlines: dict[Work, asyncio.TimerHandle] = {}
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._waiting: deque[Work] = deque()
         self._closed = False
         self._workers: list[_Worker] = []
@@ -72,21 +83,23 @@ class Workers:
             self._start()
 
     def _start(self) -> None:
-        worker = _Worker()
+        worker = _Worker(self._lock)
         name = "embedwell-device"
         threading.Thread(target=self._main, args=(worker,), name=name, daemon=True).start()
         self._workers.append(worker)
 
     def offer(self, work: Work) -> None:
         """Run this after what was offered before."""
-        with self._changed:
+        with self._lock:
             self._waiting.append(work)
-            self._changed.notify()
+            free = (w for w in self._workers if w.running is None and not w.called)
+            for worker in islice(free, 1):
+                worker.call()
         self._arm(self._timeout, work)
 
     def retract(self) -> tuple[list[Any], int]:
         """Take back what no thread has begun, in order; and how many threads have nothing to do."""
-        with self._changed:
+        with self._lock:
             taken = list(self._waiting)
             self._waiting.clear()
             idle = len(self._workers) - self._count_busy()
@@ -99,9 +112,10 @@ class Workers:
 
     def close(self) -> None:
         """Let the threads end after what they run."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            for worker in self._workers:
+                worker.call()
 
     def _arm(self, seconds: float, work: Work) -> None:
         self._deadlines[work] = self._loop.call_later(seconds, self._check, work)
@@ -113,7 +127,7 @@ class Workers:
 
     def _check(self, work: Work) -> None:
         """Give the thread up if it has run this for too long; look again later if not."""
-        with self._changed:
+        with self._lock:
             worker = next((w for w in self._workers if w.running is work), None)
             elapsed = self._clock() - worker.began if worker is not None else 0.0
             left = self._timeout - elapsed
@@ -153,7 +167,7 @@ class Workers:
         if work is None:
             return False
         result = _attempt(work)
-        with self._changed:
+        with self._lock:
             given_up = worker.lost
             seconds = self._clock() - worker.began
             abreast = self._count_busy()
@@ -162,9 +176,11 @@ class Workers:
         return self._tell(work, outcome)
 
     def _take(self, worker: _Worker) -> Work | None:
-        with self._changed:
+        with self._lock:
             while not self._waiting and not self._closed:
-                self._changed.wait()
+                worker.called = False
+                worker.changed.wait()
+            worker.called = False
             if self._closed:
                 return None
             worker.running = self._waiting.popleft()

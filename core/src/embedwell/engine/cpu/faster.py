@@ -3,7 +3,7 @@
 from statistics import median
 
 KEPT = 3  # times of each way: one that was held up decides nothing
-EVERY = 32  # turns, in one of which the slower way is tried again
+EVERY = 128  # turns, in one of which the slower way is tried again
 
 
 class Faster:

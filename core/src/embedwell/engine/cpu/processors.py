@@ -17,6 +17,7 @@ from math import ceil
 
 from embedwell.engine.cpu import threads
 from embedwell.engine.cpu.faster import Faster
+from embedwell.engine.cpu.helped import Helped
 from embedwell.interfaces.encoders import Batch
 
 MOST = 8  # batches side by side: activations take memory
@@ -30,15 +31,16 @@ class Processors:
         self.side_by_side = count // ceil(count / MOST)  # as many processors each
         self._lock = threading.Lock()
         self._busy = 0
+        self._helped = Helped()
 
     @contextmanager
-    def entered(self) -> Iterator[bool]:
-        """Whether no other batch was running."""
+    def entered(self, batch: Batch) -> Iterator[bool]:
+        """Whether the calling thread may have them all."""
         with self._lock:
             self._busy += 1
-            alone = self._busy == 1
+            whole = self._busy == 1 and len(batch.lengths) == 1 and self._helped.is_this()
         try:
-            yield alone
+            yield whole
         finally:
             with self._lock:
                 self._busy -= 1
@@ -58,8 +60,8 @@ class Share:
     @contextmanager
     def taken(self, batch: Batch) -> Iterator[None]:
         """The calling thread has its share; all of them for one text, alone, if that is faster."""
-        with self._processors.entered() as alone:
-            if not alone or len(batch.lengths) > 1:
+        with self._processors.entered(batch) as whole:
+            if not whole:
                 threads.use(self._ways[0])
                 yield
                 return

@@ -1,0 +1,29 @@
+"""The one thread that other threads help with its products."""
+
+import threading
+
+IN_A_ROW = 8  # texts; two threads that a short burst reached do not get as far
+
+
+class Helped:
+    """The first thread to have had some texts one by one; asked under a lock.
+
+    OpenMP keeps the helpers of every thread that ever had some. Once those are more threads than
+    processors it puts helpers to sleep after each product, and waking them takes what they save.
+    """
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._texts = 0
+
+    def is_this(self) -> bool:
+        """Whether it is the calling thread, which is about to compute one text."""
+        own = threading.current_thread()
+        if self._thread is not own and not self._is_settled():
+            self._thread, self._texts = own, 0
+        self._texts += self._thread is own
+        return self._thread is own and self._is_settled()
+
+    def _is_settled(self) -> bool:
+        alive = self._thread is not None and self._thread.is_alive()
+        return alive and self._texts > IN_A_ROW
