@@ -6,7 +6,6 @@
 all-MiniLM-L6-v2 embeds distinct texts of mixed lengths in requests of 250, four at a time. Each
 row of the first table is a process of its own. The second table shows what stays resident as
 texts go by; the exit code is 1 where that grew by more than GROWTH after the first SETTLED texts.
-glibc's allocator is told to give back what is free, or it grows by some MB of its own.
 """
 
 import argparse
@@ -33,14 +32,10 @@ SETTLED = 10 * STEP  # what oneDNN keeps is there by then, 256 products of about
 GROWTH = 24  # MB
 PER_REQUEST = 250
 REQUESTS = 4  # under way together
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}
 
 
 def main() -> int:
     options = _options()
-    if not os.environ.keys() >= ALLOCATOR.keys():  # which reads them when it starts
-        words = [sys.executable, "-m", "tests.benchmarks.memory", *sys.argv[1:]]
-        os.execve(sys.executable, words, os.environ | ALLOCATOR)
     if options.peak is not None:
         print(asyncio.run(_peak(options.dtype, options.peak)))
         return 0

@@ -14,6 +14,13 @@ PARAGRAPH = (
 TEXTS = (
     "ok",
     "Berlin",
+    "7",
+    "thank you so much",
+    "red running shoes, size 42",
+    "café à emporter",
+    "서울의 날씨",
+    "مرحبا بالعالم",
+    "error: connection reset by peer",
     "ping 10.0.0.1",
     "How do I reset my password?",
     "The cat sat on the mat.",

@@ -8,7 +8,7 @@ import torch
 
 from embedwell.engine.cpu.faster import EVERY, KEPT, Faster
 from embedwell.engine.cpu.helped import IN_A_ROW, Helped
-from embedwell.engine.cpu.processors import MOST, Processors, Share
+from embedwell.engine.cpu.processors import MOST, Allotment, Processors
 from embedwell.interfaces.encoders import Batch
 
 BOTH = 2 * KEPT  # turns until both ways are known
@@ -18,9 +18,9 @@ def batch(*lengths: int) -> Batch:
     return Batch(b"\0" * 4 * sum(lengths), lengths, (0,) * len(lengths))
 
 
-def used(share: Share, own: Batch) -> int:
+def used(allotment: Allotment, own: Batch) -> int:
     """Threads of a product."""
-    with share.taken(own):
+    with allotment.taken(own):
         return torch.get_num_threads()
 
 
@@ -38,26 +38,26 @@ def other() -> Iterator[ThreadPoolExecutor]:
 
 
 class Timed:
-    """A share of two processors whose clock tells what a text takes, by its threads."""
+    """An allotment of two processors, and what a text takes by its threads."""
 
     def __init__(self, thread: ThreadPoolExecutor) -> None:
         self.seconds = {1: 1.0, 2: 1.0}
         self.processors = Processors(2)
-        self.share = Share(self.processors, self._clock)
-        self._thread = thread
+        self.allotment = Allotment(self.processors, lambda: self._now)
+        self.thread = thread
         self._now = 0.0
-        self._ends = False
 
-    def _clock(self) -> float:
-        if self._ends:
-            self._now += self.seconds[torch.get_num_threads()]
-        self._ends = not self._ends
-        return self._now
-
-    def used(self, turns: int, *lengths: int) -> list[int]:
+    def used(self, turns: int, length: int) -> list[int]:
         """Threads of one text after the other, in the thread."""
-        texts = [batch(*lengths)] * turns
-        return [self._thread.submit(used, self.share, own).result() for own in texts]
+        return [self.thread.submit(self.run, length).result() for _ in range(turns)]
+
+    def run(self, length: int, error: Exception | None = None) -> int:
+        with self.allotment.taken(batch(length)):
+            threads = torch.get_num_threads()
+            self._now += self.seconds[threads]
+            if error is not None:
+                raise error
+        return threads
 
 
 @pytest.fixture
@@ -69,12 +69,19 @@ def timed(thread: ThreadPoolExecutor) -> Timed:
 
 
 @pytest.mark.parametrize(
-    ("count", "own"), [(1, 1), (2, 1), (6, 1), (12, 2), (2 * MOST, 2), (2 * MOST + 1, 3)]
+    ("count", "own"), [(1, 1), (2, 1), (6, 1), (9, 2), (12, 2), (2 * MOST, 2), (2 * MOST + 1, 3)]
 )
 def test_a_batch_has_its_share(thread: ThreadPoolExecutor, count: int, own: int) -> None:
-    share = Share(Processors(count))
+    allotment = Allotment(Processors(count))
     for _ in range(IN_A_ROW + BOTH):
-        assert thread.submit(used, share, batch(9, 9)).result() == own
+        assert thread.submit(used, allotment, batch(9, 9)).result() == own
+
+
+@pytest.mark.parametrize("count", [1, 9, 2 * MOST])
+def test_one_text_alone_may_have_all(thread: ThreadPoolExecutor, count: int) -> None:
+    allotment = Allotment(Processors(count))
+    turns = [thread.submit(used, allotment, batch(9)) for _ in range(IN_A_ROW + BOTH)]
+    assert max(turn.result() for turn in turns) == count
 
 
 @pytest.mark.parametrize(("seconds", "best"), [({1: 2.0, 2: 1.0}, 2), ({1: 1.0, 2: 3.0}, 1)])
@@ -94,13 +101,13 @@ def test_it_changes_with_the_times(timed: Timed) -> None:
     assert timed.used(KEPT, 9)[-1] == 1
 
 
-def test_short_and_long_texts_are_measured_apart(timed: Timed) -> None:
+def test_texts_of_different_sizes_are_measured_apart(timed: Timed) -> None:
     timed.seconds = {1: 1.0, 2: 3.0}
     timed.used(BOTH, 9)
     timed.seconds = {1: 3.0, 2: 1.0}
-    timed.used(BOTH, 90)
-    assert timed.used(1, 9) == [1]
-    assert timed.used(1, 90) == [2]
+    timed.used(BOTH, 17)
+    assert timed.used(1, 9) == timed.used(1, 16) == [1]
+    assert timed.used(1, 17) == [2]
 
 
 def test_beside_another_batch_a_text_has_its_share(timed: Timed) -> None:
@@ -110,15 +117,16 @@ def test_beside_another_batch_a_text_has_its_share(timed: Timed) -> None:
 
 
 def test_what_fails_takes_nothing_any_more_and_is_no_measure(timed: Timed) -> None:
-    with pytest.raises(MemoryError), timed.share.taken(batch(9, 9)):
-        raise MemoryError
+    timed.seconds = {1: 1.0, 2: 0.0}
+    failed = timed.thread.submit(timed.run, 9, MemoryError())
+    assert isinstance(failed.exception(), MemoryError)
     assert timed.used(BOTH, 9) == [1, 2] * KEPT
 
 
 def test_one_thread_alone_is_helped(timed: Timed, other: ThreadPoolExecutor) -> None:
     timed.used(1, 9)
     for _ in range(IN_A_ROW + BOTH):
-        assert other.submit(used, timed.share, batch(9)).result() == 1
+        assert other.submit(used, timed.allotment, batch(9)).result() == 1
     assert timed.used(1, 9) == [2]
 
 
@@ -127,16 +135,16 @@ def test_a_burst_that_reaches_two_threads_settles_nothing(
 ) -> None:
     helped = Helped()
     for _ in range(IN_A_ROW):
-        assert not other.submit(helped.is_this).result()
-    assert not thread.submit(helped.is_this).result()
-    assert not other.submit(helped.is_this).result()
+        assert not other.submit(helped.admits_caller).result()
+    assert not thread.submit(helped.admits_caller).result()
+    assert not other.submit(helped.admits_caller).result()
 
 
 def test_where_the_thread_has_ended_another_is_helped(thread: ThreadPoolExecutor) -> None:
     helped = Helped()
     with ThreadPoolExecutor(1) as ended:
-        assert [ended.submit(helped.is_this).result() for _ in range(IN_A_ROW + 1)][-1]
-    assert [thread.submit(helped.is_this).result() for _ in range(IN_A_ROW + 1)][-1]
+        assert [ended.submit(helped.admits_caller).result() for _ in range(IN_A_ROW + 1)][-1]
+    assert [thread.submit(helped.admits_caller).result() for _ in range(IN_A_ROW + 1)][-1]
 
 
 def test_a_text_that_was_held_up_once_decides_nothing() -> None:

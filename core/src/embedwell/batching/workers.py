@@ -5,7 +5,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from itertools import islice
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -50,7 +49,7 @@ class _Worker:
 class Workers:
     """The device's threads, and what they take next: in order, each as soon as it is free.
 
-    Of several that are free the first takes it, so that what comes one by one stays in one thread:
+    Of several that wait the first is called, so that what comes one by one stays in one thread:
     with what that has in its processor's cache, and with the threads that help it.
 
     `done(work, outcome)` is called on the loop for every piece of work, exactly once;
@@ -93,7 +92,8 @@ class Workers:
         with self._lock:
             self._waiting.append(work)
             free = (w for w in self._workers if w.running is None and not w.called)
-            for worker in islice(free, 1):
+            worker = next(free, None)
+            if worker is not None:
                 worker.call()
         self._arm(self._timeout, work)
 

@@ -28,8 +28,8 @@ class Unpackable(Exception):
 class Kind(NamedTuple):
     """What the places of a row depend on besides its texts.
 
-    `shared` are key and value heads; `causal` whether a token sees only those before it; `close`
-    whether it pays that texts of similar lengths go together.
+    `shared` are key and value heads; `close` whether it pays that texts of similar lengths go
+    together; `causal` whether a token of those sees only the ones before it.
     """
 
     heads: int
@@ -63,11 +63,11 @@ class Row:
         near = self._near() if kind.close and not kind.causal else []
         runs = self.runs[len(near) :]
         layout = short.Layout(near, kind.heads, kind.shared, 0 if runs else self._tail)
-        far = long.laid_out(runs, kind.causal) if kind.close else long.as_they_lie(runs)
-        return *layout.near, *far
+        others = long.laid_out(runs, kind.causal) if kind.close else long.as_they_lie(runs)
+        return *layout.near, *others
 
     def _near(self) -> list[Run]:
-        """The texts that a few products for all of them are worth while for."""
+        """Texts that are short, and enough, to be computed together."""
         near = [run for run in self.runs if run.length <= short.LONGEST]
         return near if sum(run.texts for run in near) >= short.FEWEST else []
 
@@ -148,7 +148,8 @@ class _Shape:
         return self.softcap is not None or self._narrow(longest)
 
     def kind(self, query: Tensor, key: Tensor) -> Kind:
-        return Kind(query.shape[1], key.shape[1], self.causal, query.dtype is torch.bfloat16)
+        close = query.dtype is torch.bfloat16
+        return Kind(query.shape[1], key.shape[1], self.causal and close, close)
 
     def whole(self, places: Places, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Of texts in which every token sees all others, or all before it."""

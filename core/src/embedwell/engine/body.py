@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from embedwell.engine import attention, packing
+from embedwell.engine import attention, packing, pooling
 from embedwell.engine.attention import Unpackable
 from embedwell.engine.memory import is_out_of_memory
 from embedwell.engine.packing import Group
-from embedwell.engine.pooling import TokenRows, blocks
+from embedwell.engine.pooling import TokenRows
 from embedwell.engine.program import Inputs, Plain, Recorded
 
 log = logging.getLogger(__name__)
@@ -85,10 +85,12 @@ class Body:
     def rows(self, group: Group) -> TokenRows:
         """Of the group's tokens, in its order."""
         if self.packed:
-            return TokenRows(self._pass(self._inputs(group)), blocks(group, group.lengths))
+            return TokenRows(
+                self._pass(self._inputs(group)), pooling.laid_out(group, group.lengths)
+            )
         rows = self._rectangle(group)
         texts, width, hidden = rows.shape
-        return TokenRows(rows.reshape(-1, hidden), blocks(group, [width] * texts))
+        return TokenRows(rows.reshape(-1, hidden), pooling.laid_out(group, [width] * texts))
 
     def _inputs(self, group: Group) -> Inputs:
         tail = packing.tail(len(group.ids))

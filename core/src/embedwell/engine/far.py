@@ -20,7 +20,10 @@ def far(
     places: tuple[Tensor, Tensor, Tensor, Tensor],
     seen: tuple[float, bool],
 ) -> Tensor:
-    """torch's own attention."""
+    """`[tokens, heads, width]` of the texts laid out, in their order.
+
+    `row` and `seen` are as `products.attended` takes them.
+    """
     rectangles, tokens, real, kept = places
     query, key, value = row
     if len(tokens):

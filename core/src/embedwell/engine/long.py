@@ -16,27 +16,32 @@ from embedwell.engine.packing import TILE, Run, table
 
 
 def as_they_lie(runs: Sequence[Run]) -> Far:
-    """Each length a rectangle, in the row itself: for numbers that gathering gains nothing for."""
+    """Each length a rectangle, in the row itself: where gathering gains nothing."""
     nothing = torch.zeros(0, dtype=torch.int64)
     return torch.from_numpy(table(runs, 3)), nothing, nothing.bool(), nothing
 
 
 def laid_out(runs: Sequence[Run], causal: bool) -> Far:
-    """Widths are multiples of TILE; no mask where a text's tokens see only those before them."""
+    """Widths are multiples of TILE; no mask where a text's tokens see only those before them.
+
+    Texts that have such lengths already stay where they lie.
+    """
+    if all(run.length % TILE == 0 for run in runs):
+        return as_they_lie(runs)
     rectangles, tokens, real = [], [], []
     place = 0
     for width, same in groupby(_texts(runs), key=lambda text: -(-text[1] // TILE) * TILE):
-        starts, lengths = np.array(list(same), np.int64).T[:, :, None]
+        starts, lengths = (np.array(numbers)[:, None] for numbers in zip(*same, strict=True))
         inside = np.arange(width)
         tokens.append((starts + np.minimum(inside, lengths - 1)).ravel())
         real.append((inside < lengths).ravel())
         rectangles.append((place, len(starts), width))
         place += len(tokens[-1])
-    own = np.concatenate(real or [np.zeros(0, np.bool_)])
-    gathered = np.concatenate(tokens or [np.zeros(0, np.int64)])
-    numbers = table(rectangles, 3), gathered, own[:0] if causal else own, np.flatnonzero(own)
-    sizes, places, mask, kept = map(torch.from_numpy, numbers)
-    return sizes, places, mask, kept
+    own = np.concatenate(real)
+    mask = own[:0] if causal else own
+    numbers = table(rectangles, 3), np.concatenate(tokens), mask, np.flatnonzero(own)
+    sizes, places, seen, kept = map(torch.from_numpy, numbers)
+    return sizes, places, seen, kept
 
 
 def _texts(runs: Sequence[Run]) -> list[tuple[int, int]]:

@@ -20,10 +20,11 @@ def near(
     scale: float,
     safe: float = SAFE,
 ) -> Tensor:
-    """A few batched products for all texts.
+    """`[tokens, heads, width]` of the texts laid out, in their order.
 
-    Each row's largest score is not subtracted from it first, which costs more than all the rest,
-    unless scores are so far from 0 that it is needed: then all is made anew, with all its digits.
+    `row` and `scale` are as `products.attended` takes them. Each row's largest score is not
+    subtracted from it first, which costs more than all the rest, unless scores are so far from 0
+    that it is needed: then all is made anew, with all its digits.
     """
     rectangles, queries, keys, values, back = places
     query, key, value = row
@@ -45,7 +46,8 @@ def _together(
 ) -> Tensor:
     """Weighted sums of value rows, each beside the sum of its weights.
 
-    Weights are zero in no place, padded or not: the value rows see to that.
+    Padded places have weights, too; their value rows, the 1 included, are zero, so that they add to
+    neither sum.
     """
     queries, keys, values = gathered
     width = values.shape[1]

@@ -33,8 +33,8 @@ class TokenRows(NamedTuple):
         return torch.cat([_tokens(self.rows, block).flatten(0, 1) for block in own])
 
 
-def blocks(group: Group, widths: Iterable[int]) -> Tensor:
-    """For rows of which each text has as many as its width."""
+def laid_out(group: Group, widths: Iterable[int]) -> Tensor:
+    """Blocks as TokenRows has them; `widths` are the rows of each text, in the group's order."""
     found, start = [], 0
     texts = zip(widths, group.lengths, group.skips, strict=True)
     for (width, length, skip), same in groupby(texts):

@@ -35,10 +35,9 @@ def attended(
     `seen` is what scores are multiplied by, and whether a token sees only those before it. `places`
     are a Near and a Far, whose tokens come after. Rows that belong to no text mean nothing.
     """
-    rectangles, queries, keys, values, back = places[:5]
     found: list[Tensor] = []
-    if len(rectangles):
-        found.append(near((query, key, value), (rectangles, queries, keys, values, back), seen[0]))
+    if len(places[0]):
+        found.append(near((query, key, value), places[:5], seen[0]))
     if len(places[5]):
         found.append(far((query, key, value), places[5:], seen))
     missing = len(query) - sum([len(part) for part in found])

@@ -20,6 +20,7 @@ from embedwell.engine.products import Places
 Program: TypeAlias = Callable[..., Tensor]
 SAME = 1e-3  # of the largest number; the operations are the same, and so should be what comes out
 _jit: Any = torch.jit
+_ScriptList: Any = getattr(torch._C, "ScriptList", tuple)  # without it passes are only slower
 _one_at_a_time = threading.Lock()  # which warnings are errors is said in a global variable
 
 
@@ -55,7 +56,7 @@ class Recorded:
         wanted = Plain(model)(other)
         kinds = other.row.kinds
         if len(kinds) != 1:
-            raise Unpackable("its layers differ in their heads, or see no more than a window")
+            raise Unpackable("its layers differ in heads or direction, or see but a window")
         (self._kind,) = kinds
         for module in model.modules():
             if isinstance(module, torch.nn.Embedding):
@@ -96,7 +97,7 @@ def _held(tensors: Iterable[Tensor]) -> object:
     A program that has used a tensor which only Python holds besides takes Python's lock to say so:
     a hundred times a pass, and each time it waits behind the event loop.
     """
-    return _jit.script([*tensors])
+    return _ScriptList([*tensors])
 
 
 def _rows(

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from embedwell.engine.cpu import threads
 from embedwell.engine.cpu.memory import HostMemory
-from embedwell.engine.cpu.processors import Processors, Share
+from embedwell.engine.cpu.processors import Allotment, Processors
 from embedwell.errors import InvalidModel
 from embedwell.interfaces.caches import Need
 from embedwell.interfaces.encoders import (
@@ -119,7 +119,7 @@ class CpuBackend:
             settling = Settling(read, heads, facts_of, manifest.max_tokens)
             body, verdict = settling.settle(self.dtype, trial)
         facts = facts_of(body, verdict)
-        return TorchEncoder(body, heads, facts, Share(self._processors).taken)
+        return TorchEncoder(body, heads, facts, Allotment(self._processors).taken)
 
     def _facts(
         self, heads: "Heads", manifest: Manifest, body: "Body", verdict: Verdict

@@ -2,11 +2,11 @@
 
 import threading
 
-IN_A_ROW = 8  # texts; two threads that a short burst reached do not get as far
+IN_A_ROW = 8  # texts that no other thread had one between; a burst that reached two ends sooner
 
 
 class Helped:
-    """The first thread to have had some texts one by one; asked under a lock.
+    """The first thread to have had some texts one by one, until it ends; asked under a lock.
 
     OpenMP keeps the helpers of every thread that ever had some. Once those are more threads than
     processors it puts helpers to sleep after each product, and waking them takes what they save.
@@ -16,8 +16,8 @@ class Helped:
         self._thread: threading.Thread | None = None
         self._texts = 0
 
-    def is_this(self) -> bool:
-        """Whether it is the calling thread, which is about to compute one text."""
+    def admits_caller(self) -> bool:
+        """Counts the one text that the calling thread is about to compute; whether it is that."""
         own = threading.current_thread()
         if self._thread is not own and not self._is_settled():
             self._thread, self._texts = own, 0

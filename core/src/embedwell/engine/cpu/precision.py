@@ -26,8 +26,9 @@ ORDERS = {
     "bfloat16": ("bfloat16", "float32"),
     "float32": ("float32",),
 }
-RECORDED = (3, 5), (2, 5, 5, 8, 13)  # lengths of what a program is made of, and tried on
-SAMPLE_LENGTHS = (3, 5, 8, 13, 21, 34, 55, 89)  # of the random ids that stand in for texts
+# Lengths of what a program is made of, and of what it is tried on: enough that they go together.
+RECORDED = (3, 5), (2,) * 5 + (5,) * 10 + (8,) * 5 + (13,) * 5
+SAMPLE_LENGTHS = (*range(3, 75, 3), 150, 300)  # of the random ids that stand in for texts
 
 
 class Settling:

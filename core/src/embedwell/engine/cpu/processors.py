@@ -18,6 +18,7 @@ from math import ceil
 from embedwell.engine.cpu import threads
 from embedwell.engine.cpu.faster import Faster
 from embedwell.engine.cpu.helped import Helped
+from embedwell.engine.packing import tail
 from embedwell.interfaces.encoders import Batch
 
 MOST = 8  # batches side by side: activations take memory
@@ -28,7 +29,8 @@ class Processors:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.side_by_side = count // ceil(count / MOST)  # as many processors each
+        self.side_by_side = count // ceil(count / MOST)
+        self.each = count // self.side_by_side  # processors of a batch
         self._lock = threading.Lock()
         self._busy = 0
         self._helped = Helped()
@@ -38,7 +40,8 @@ class Processors:
         """Whether the calling thread may have them all."""
         with self._lock:
             self._busy += 1
-            whole = self._busy == 1 and len(batch.lengths) == 1 and self._helped.is_this()
+            alone = self._busy == 1 and len(batch.lengths) == 1
+            whole = alone and self.count > self.each and self._helped.admits_caller()
         try:
             yield whole
         finally:
@@ -46,16 +49,16 @@ class Processors:
                 self._busy -= 1
 
 
-class Share:
-    """What one model's batches have of them."""
+class Allotment:
+    """What one model's batches have of them; from any thread."""
 
     def __init__(
         self, processors: Processors, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self._processors = processors
         self._clock = clock
-        self._ways = (processors.count // processors.side_by_side, processors.count)
-        self._pays: defaultdict[int, Faster] = defaultdict(Faster)  # by the text's size
+        self._ways = (processors.each, processors.count)
+        self._pays: defaultdict[int, Faster] = defaultdict(Faster)  # by the rows of a product
 
     @contextmanager
     def taken(self, batch: Batch) -> Iterator[None]:
@@ -65,7 +68,7 @@ class Share:
                 threads.use(self._ways[0])
                 yield
                 return
-            pays = self._pays[batch.lengths[0].bit_length()]
+            pays = self._pays[batch.lengths[0] + tail(batch.lengths[0])]
             way = pays.choose()
             threads.use(self._ways[way])
             began = self._clock()
