@@ -150,7 +150,7 @@ def test_short_texts_are_those_next_to_twelve_tokens() -> None:
     ("words", "reason"),
     [
         (["--texts", "no-such-file.txt"], "no-such-file.txt cannot be read"),
-        (["--texts", "texts.pdf"], "cannot read texts of this kind"),
+        (["--texts", __file__], "cannot read texts of this kind"),
         (["--rounds", "0"], "say a number from 1 to 20"),
         (["--rounds", "many"], "say a number from 1 to 20"),
     ],

@@ -55,6 +55,7 @@ def test_what_is_a_text_of_each_kind_of_file(tmp_path: Path) -> None:
         ("a.jsonl", b'{"text": "x"}\n{"text": 5}\n', r'line 2 is no JSON object with a "text"'),
         ("a.jsonl", b"[" * 5_000, r'line 1 is no JSON object with a "text"'),
         ("missing.txt", None, r"missing\.txt cannot be read: No such file or directory"),
+        ("missing", None, r"missing cannot be read: No such file or directory"),
     ],
 )  # fmt: skip
 def test_files_without_texts_are_refused(

@@ -77,7 +77,7 @@ async def test_typing_errors(bench: Bench, tag: str, meant: str) -> None:
 @pytest.mark.parametrize(
     ("tag", "told"),
     [
-        ("owner/nmae", "The hub is away; did you mean owner/name?"),
+        ("owner/nmae", "Did you mean owner/name? The hub is away"),
         ("owner/name@r7", "The hub is away"),
         ("owner/other-words", "The hub is away"),
     ],

@@ -91,11 +91,16 @@ class Workers:
         """Run this after what was offered before."""
         with self._lock:
             self._waiting.append(work)
+            self._call_one()
+        self._arm(self._timeout, work)
+
+    def _call_one(self) -> None:
+        """Unless as many as there is work for are called: what they come for may be retracted."""
+        if sum(worker.called for worker in self._workers) < len(self._waiting):
             free = (w for w in self._workers if w.running is None and not w.called)
             worker = next(free, None)
             if worker is not None:
                 worker.call()
-        self._arm(self._timeout, work)
 
     def retract(self) -> tuple[list[Any], int]:
         """Take back what no thread has begun, in order; and how many threads have nothing to do."""

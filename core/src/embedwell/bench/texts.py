@@ -53,7 +53,7 @@ def read(path: Path) -> list[str]:
     .txt has a text a line; .jsonl an object a line, with "text" and perhaps "title" before it; of
     .csv and .tsv every cell that is no number is a text.
     """
-    if path.suffix not in KINDS:
+    if path.suffix not in KINDS and path.exists():
         raise Invalid(f"{path.name}: cannot read texts of this kind: give {', '.join(KINDS)}")
     try:
         content = _content(path)

@@ -42,7 +42,7 @@ class Near:
         told = "" if ref.name in known else suggestion(ref, known)
         if not told:
             return error
-        message = f"{error.message}; {told}"
+        message = f"{told[0].upper()}{told[1:]} {error.message}"
         return SourceError(message, param=error.param, retry_after=error.retry_after)
 
     async def _at_hand(self) -> Known:

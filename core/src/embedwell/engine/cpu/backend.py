@@ -81,6 +81,7 @@ class CpuBackend:
 
         For T tokens: twelve rows of the hidden size and three of the intermediate one each; where
         scores are kept whole (DeBERTa, MPNet, T5) also four score tables of heads × longest text.
+        What oneDNN keeps for all models, half a gigabyte at the most, is left to a safety margin.
         """
         tokens = max(BATCH_TOKENS, manifest.max_tokens) + (self.side_by_side - 1) * BATCH_TOKENS
         row = 12 * manifest.hidden + 3 * manifest.intermediate

@@ -37,7 +37,7 @@ class Processors:
 
     @contextmanager
     def entered(self, batch: Batch) -> Iterator[bool]:
-        """Whether the calling thread may have them all."""
+        """Whether the calling thread may have them all: none may while a batch hangs."""
         with self._lock:
             self._busy += 1
             alone = self._busy == 1 and len(batch.lengths) == 1
