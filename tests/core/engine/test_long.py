@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from embedwell.engine import attention, long, short
 from embedwell.engine.attention import packed_attention
 from embedwell.engine.packing import TILE
-from tests.core.engine.test_short import (
+from tests.core.engine.rows import (
     HEADS,
     LENGTHS,
     TOLERANCE,
@@ -85,6 +85,7 @@ def test_what_is_not_finite_in_one_text_stays_there(causal: bool, poison: float)
 @hypothesis_settings(max_examples=40)
 @given(lengths=LENGTHS, causal=st.booleans())
 def test_rectangles_hold_each_token_once_in_its_place(lengths: list[int], causal: bool) -> None:
+    assume(any(length % TILE for length in lengths))
     rectangles, tokens, real, kept = long.laid_out(runs(lengths), causal)
     assert tokens[kept].tolist() == list(range(sum(lengths)))
     assert len(tokens) == sum(texts * width for _, texts, width in rectangles.tolist())
@@ -94,6 +95,13 @@ def test_rectangles_hold_each_token_once_in_its_place(lengths: list[int], causal
     for start, texts, width in rectangles.tolist():
         own = owners[start : start + texts * width].view(texts, width)
         assert (own == own[:, :1]).all()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_texts_that_fill_their_rectangles_stay_where_they_lie(causal: bool) -> None:
+    rectangles, *gathered = long.laid_out(runs([16, 32, 32]), causal)
+    assert rectangles.tolist() == [[0, 1, 16], [16, 2, 32]]
+    assert [len(places) for places in gathered] == [0, 0, 0]
 
 
 @hypothesis_settings(max_examples=40)

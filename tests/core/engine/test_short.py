@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from itertools import accumulate, groupby
 
 import pytest
 import torch
@@ -10,19 +9,24 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from embedwell.engine import attention, long, products, short
-from embedwell.engine.attention import Kind
+from embedwell.engine.layer import Kind
 from embedwell.engine.packing import Run
 from embedwell.engine.short import Layout
+from tests.core.engine.rows import (
+    HEADS,
+    LENGTHS,
+    TOLERANCE,
+    Row,
+    largest_difference,
+    one_by_one,
+    random_row,
+    runs,
+)
 
 # Scores whose exponentials are just below SAFE are rounded to an eighth in bfloat16, and weights then off by as much.
 ROUNDED = {torch.float32: 1e-5, torch.bfloat16: 0.25}
-TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.02}
-LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=9).map(sorted)
-HEADS = st.sampled_from([(1, 1), (4, 4), (4, 2), (12, 12), (6, 1), (6, 3)])
-Row = tuple[Tensor, Tensor, Tensor]
 
 
 @pytest.fixture(autouse=True)
@@ -31,51 +35,9 @@ def inference() -> Iterator[None]:
         yield
 
 
-def runs(lengths: list[int]) -> list[Run]:
-    """Of ascending lengths."""
-    starts = accumulate(lengths, initial=0)
-    placed = groupby(zip(lengths, starts, strict=False), key=lambda pair: pair[0])
-    made = [(length, list(texts)) for length, texts in placed]
-    return [Run(texts[0][1], len(texts), length) for length, texts in made]
-
-
-def random_row(lengths: list[int], heads: int, shared: int, width: int, seed: int = 0) -> Row:
-    dice = torch.Generator().manual_seed(seed)
-    tokens = sum(lengths)
-    query = torch.randn(tokens, heads, width, generator=dice)
-    key, value = torch.randn(2, tokens, shared, width, generator=dice)
-    return query, key, value
-
-
-def one_by_one(
-    lengths: list[int],
-    scale: float,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    causal: bool = False,
-) -> Tensor:
-    """In float32, whatever is given."""
-    pieces = []
-    parts = (torch.split(part.float(), lengths) for part in (query, key, value))
-    for own in zip(*parts, strict=True):
-        q, k, v = (part.transpose(0, 1)[None] for part in own)
-        found = scaled_dot_product_attention(
-            q, k, v, is_causal=causal, scale=scale, enable_gqa=True
-        )
-        pieces.append(found[0].transpose(0, 1))
-    return torch.cat(pieces)
-
-
 def together(lengths: list[int], scale: float, row: Row, tail: int = 0) -> Tensor:
     layout = Layout(runs(lengths), row[0].shape[1], row[1].shape[1], tail)
     return products.program()(*row, (scale, False), (*layout.near, *long.as_they_lie([])))
-
-
-def largest_difference(found: Tensor, wanted: Tensor) -> float:
-    assert found.shape == wanted.shape
-    return float((found.float() - wanted).abs().max() / wanted.abs().max())
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)

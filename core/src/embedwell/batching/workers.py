@@ -3,22 +3,16 @@
 import asyncio
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 
 from embedwell.batching.jobs import Failure
+from embedwell.batching.line import Line, Work, Worker
 from embedwell.interfaces.encoders import DeviceFailure, DeviceOutOfMemory
 
 log = logging.getLogger("embedwell.batching")
-
-
-class Work(Protocol):
-    """Something that the device does; `perform` runs in one of the device's threads."""
-
-    def perform(self) -> Any: ...
 
 
 class Outcome(Struct, frozen=True):
@@ -30,27 +24,8 @@ class Outcome(Struct, frozen=True):
     abreast: int = 1  # threads that were running something when it ended, its own among them
 
 
-class _Worker:
-    """One thread, and the work it runs."""
-
-    def __init__(self, lock: threading.Lock) -> None:
-        self.changed = threading.Condition(lock)
-        self.called = False  # there was work for it, which it has not looked for yet
-        self.running: Work | None = None
-        self.began = 0.0
-        self.lost = False  # given up: whatever it still returns is not wanted
-
-    def call(self) -> None:
-        """Let it look for work; under the lock."""
-        self.called = True
-        self.changed.notify()
-
-
 class Workers:
     """The device's threads, and what they take next: in order, each as soon as it is free.
-
-    Of several that wait the first is called, so that what comes one by one stays in one thread:
-    with what that has in its processor's cache, and with the threads that help it.
 
     `done(work, outcome)` is called on the loop for every piece of work, exactly once;
     `returned(work)` once its thread no longer uses it, which after a timeout is later or never.
@@ -72,55 +47,33 @@ class Workers:
         self._returned = returned
         self._loop = asyncio.get_running_loop()
         self._deadlines: dict[Work, asyncio.TimerHandle] = {}
-        self._lock = threading.Lock()
-        self._waiting: deque[Work] = deque()
-        self._closed = False
-        self._workers: list[_Worker] = []
+        self._line = Line(clock)
         self.count = count
         self.lost = 0
         for _ in range(count):
             self._start()
 
     def _start(self) -> None:
-        worker = _Worker(self._lock)
+        worker = self._line.worker()
         name = "embedwell-device"
         threading.Thread(target=self._main, args=(worker,), name=name, daemon=True).start()
-        self._workers.append(worker)
+        self._line.join(worker)
 
     def offer(self, work: Work) -> None:
         """Run this after what was offered before."""
-        with self._lock:
-            self._waiting.append(work)
-            self._call_one()
+        self._line.put(work)
         self._arm(self._timeout, work)
-
-    def _call_one(self) -> None:
-        """Unless as many as there is work for are called: what they come for may be retracted."""
-        if sum(worker.called for worker in self._workers) < len(self._waiting):
-            free = (w for w in self._workers if w.running is None and not w.called)
-            worker = next(free, None)
-            if worker is not None:
-                worker.call()
 
     def retract(self) -> tuple[list[Any], int]:
         """Take back what no thread has begun, in order; and how many threads have nothing to do."""
-        with self._lock:
-            taken = list(self._waiting)
-            self._waiting.clear()
-            idle = len(self._workers) - self._count_busy()
+        taken, idle = self._line.retract()
         for work in taken:
             self._disarm(work)
         return taken, idle
 
-    def _count_busy(self) -> int:
-        return sum(worker.running is not None for worker in self._workers)
-
     def close(self) -> None:
         """Let the threads end after what they run."""
-        with self._lock:
-            self._closed = True
-            for worker in self._workers:
-                worker.call()
+        self._line.close()
 
     def _arm(self, seconds: float, work: Work) -> None:
         self._deadlines[work] = self._loop.call_later(seconds, self._check, work)
@@ -132,24 +85,18 @@ class Workers:
 
     def _check(self, work: Work) -> None:
         """Give the thread up if it has run this for too long; look again later if not."""
-        with self._lock:
-            worker = next((w for w in self._workers if w.running is work), None)
-            elapsed = self._clock() - worker.began if worker is not None else 0.0
-            left = self._timeout - elapsed
-            if worker is not None and left <= 0:
-                worker.lost = True
-                self._workers.remove(worker)
-        if worker is None or left > 0:
-            self._arm(left, work)
+        began, elapsed = self._line.lose(work, self._timeout)
+        if elapsed < self._timeout:
+            self._arm(self._timeout - elapsed, work)
             return
         self._disarm(work)
         self.lost += 1
-        self._done(work, Outcome(self._replace(), worker.began, elapsed))
+        self._done(work, Outcome(self._replace(), began, elapsed))
 
     def _replace(self) -> Failure:
         """What became of the work whose thread is lost."""
         try:
-            if not self._closed:
+            if not self._line.closed:
                 self._start()
         except RuntimeError as error:  # no thread is to be had
             log.critical("the device's thread cannot be replaced: %s", error)
@@ -162,35 +109,18 @@ class Workers:
 
     # In the device's threads from here on.
 
-    def _main(self, worker: _Worker) -> None:
+    def _main(self, worker: Worker) -> None:
         while self._run_one(worker):
             pass
 
-    def _run_one(self, worker: _Worker) -> bool:
+    def _run_one(self, worker: Worker) -> bool:
         """Whether there may be more; what waits for it must hold nothing of the last one."""
-        work = self._take(worker)
+        work = self._line.take(worker)
         if work is None:
             return False
         result = _attempt(work)
-        with self._lock:
-            given_up = worker.lost
-            seconds = self._clock() - worker.began
-            abreast = self._count_busy()
-            worker.running = None
-        outcome = None if given_up else Outcome(result, worker.began, seconds, abreast)
-        return self._tell(work, outcome)
-
-    def _take(self, worker: _Worker) -> Work | None:
-        with self._lock:
-            while not self._waiting and not self._closed:
-                worker.called = False
-                worker.changed.wait()
-            worker.called = False
-            if self._closed:
-                return None
-            worker.running = self._waiting.popleft()
-            worker.began = self._clock()
-            return worker.running
+        ended = self._line.leave(worker)
+        return self._tell(work, None if ended is None else Outcome(result, *ended))
 
     def _tell(self, work: Work, outcome: Outcome | None) -> bool:
         try:
