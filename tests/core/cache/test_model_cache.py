@@ -1,6 +1,7 @@
 """The model cache with a real event loop and fake loads."""
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator
 
@@ -47,6 +48,18 @@ async def test_a_hundred_first_requests_load_once(bench: Bench) -> None:
     assert bench.loader.loads == ["A"]
     assert sum(isinstance(e, ModelLoaded) for e in bench.events) == 1
     assert [r.leases for r in bench.cache.residents()] == [0]
+
+
+async def test_the_log_tells_of_a_load_that_goes_on(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.loader.gate.clear()
+    with caplog.at_level(logging.INFO, "embedwell.cache"):
+        asked = asyncio.create_task(bench.use("A"))
+        await settled()
+    assert caplog.messages == ["loading A"]
+    bench.loader.gate.set()
+    await asked
 
 
 async def test_who_leaves_while_it_loads_costs_the_others_nothing(bench: Bench) -> None:

@@ -91,6 +91,7 @@ class Owner:
     async def _load(self) -> Loaded:
         resident = self._resident
         resident.become(State.LOADING)
+        log.info("loading %s", resident.tag)  # large ones take minutes
         try:
             return await self._loader.load(resident.snapshot)
         except (DeviceOutOfMemory, MemoryError):
