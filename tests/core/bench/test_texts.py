@@ -56,6 +56,7 @@ def test_what_is_a_text_of_each_kind_of_file(tmp_path: Path) -> None:
         ("a.jsonl", b"[" * 5_000, r'line 1 is no JSON object with a "text"'),
         ("missing.txt", None, r"missing\.txt cannot be read: No such file or directory"),
         ("missing", None, r"missing cannot be read: No such file or directory"),
+        ("x" * 300, None, r"xx cannot be read: File name too long"),
     ],
 )  # fmt: skip
 def test_files_without_texts_are_refused(

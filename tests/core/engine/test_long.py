@@ -12,6 +12,7 @@ from torch import Tensor
 
 from embedwell.engine import attention, long, short
 from embedwell.engine.attention import packed_attention
+from embedwell.engine.layer import Layer
 from embedwell.engine.packing import TILE
 from tests.core.engine.rows import (
     HEADS,
@@ -33,7 +34,7 @@ def inference() -> Iterator[None]:
         yield
 
 
-class Layer(torch.nn.Module):
+class Module(torch.nn.Module):
     def __init__(self, causal: bool) -> None:
         super().__init__()
         self.is_causal = causal
@@ -42,7 +43,7 @@ class Layer(torch.nn.Module):
 def packed(lengths: list[int], causal: bool, row: list[Tensor], tail: int) -> Tensor:
     query, key, value = (part.transpose(0, 1)[None] for part in row)
     argument: dict[str, Any] = {attention.ARGUMENT: attention.Row(runs(lengths), tail)}
-    found, _ = packed_attention(Layer(causal), query, key, value, None, **argument)
+    found, _ = packed_attention(Module(causal), query, key, value, None, **argument)
     return found[0]
 
 
@@ -95,6 +96,14 @@ def test_rectangles_hold_each_token_once_in_its_place(lengths: list[int], causal
     for start, texts, width in rectangles.tolist():
         own = owners[start : start + texts * width].view(texts, width)
         assert (own == own[:, :1]).all()
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_which_way_tokens_look_matters_where_texts_are_gathered(dtype: torch.dtype) -> None:
+    """In float32, layers of both ways have the same places, and can be recorded."""
+    query, key, _ = (part.to(dtype) for part in random_row([9], 4, 2, 8))
+    back, both = (Layer(causal, None, None, None).kind(query, key) for causal in (True, False))
+    assert (back == both) == (dtype is torch.float32)
 
 
 @pytest.mark.parametrize("causal", [False, True])

@@ -277,10 +277,8 @@ def test_the_samples_are_what_is_compared(bert: Path) -> None:
     assert bench.passes.count(in_tiles(86)) == 2, "once as it comes, once packed"
     without = Bench(bert)
     without.settle("float32")
-    assert (
-        without.passes.count(in_tiles(sum(min(length, 90) for length in precision.SAMPLE_LENGTHS)))
-        == 2
-    )
+    tokens = sum(min(length, 90) for length in precision.SAMPLE_LENGTHS)
+    assert without.passes.count(in_tiles(tokens)) == 2
 
 
 @pytest.mark.parametrize(
@@ -367,15 +365,16 @@ def test_the_worst_row_counts(
     assert found == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("lengths", [precision.RECORDED[1], precision.SAMPLE_LENGTHS])
+@pytest.mark.parametrize("lengths", [precision.TRIED, precision.SAMPLE_LENGTHS])
 def test_what_a_model_is_tried_with_has_texts_that_are_computed_together(
     lengths: tuple[int, ...],
 ) -> None:
     assert list(lengths) == sorted(lengths)
-    assert sum(length <= short.LONGEST for length in lengths) > short.FEWEST
+    assert sum(length <= short.LONGEST for length in lengths) >= short.FEWEST
 
 
-def test_so_have_the_texts_even_where_a_token_is_a_byte() -> None:
+def test_so_has_the_text_that_is_compared_even_where_a_token_is_a_byte() -> None:
+    special = 2
     sizes = [len(text.encode()) for text in samples.TEXTS]
-    assert sum(size + 2 <= short.LONGEST for size in sizes) > short.FEWEST
+    assert sum(size + special <= short.LONGEST for size in sizes) >= short.FEWEST
     assert max(sizes) > short.LONGEST

@@ -91,7 +91,7 @@ def test_a_program_runs_in_several_threads(tmp_path: Path) -> None:
 
 @pytest.fixture
 def one_processor() -> Iterator[None]:
-    """A thread computes alone, or what it takes is time of those who help it."""
+    """The time of a thread is not that of those who help it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -25,7 +25,7 @@ from tests.core.engine.rows import (
     runs,
 )
 
-# Scores whose exponentials are just below SAFE are rounded to an eighth in bfloat16, and weights then off by as much.
+# Scores just below 60 are rounded to an eighth in bfloat16, their weights by as much.
 ROUNDED = {torch.float32: 1e-5, torch.bfloat16: 0.25}
 
 

@@ -7,12 +7,13 @@ from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 
 from embedwell.batching.jobs import Busy, Failure, Job, Run, Submitted
+from embedwell.batching.outcome import Outcome
 from embedwell.batching.plan import Limits, Share
 from embedwell.batching.probe import Probe
 from embedwell.batching.queue import Queue
 from embedwell.batching.recovery import Recovery
 from embedwell.batching.room import Room
-from embedwell.batching.workers import Outcome, Workers
+from embedwell.batching.workers import Workers
 from embedwell.config.schema import Batching
 from embedwell.errors import Draining, ModelError
 from embedwell.interfaces.embedding import Tokens
@@ -208,7 +209,7 @@ class Batcher:
             else:
                 self._report(work, outcome, failure)
                 if failure is None:
-                    work.deliver(outcome.result, outcome.began)
+                    work.deliver(outcome.result, outcome.turn.began)
                 else:
                     self._recovery.recover(work, failure)
         if failure is not None:
@@ -217,8 +218,8 @@ class Batcher:
 
     def _report(self, run: Run, outcome: Outcome, failure: Failure | None) -> None:
         tokens = sum(run.lengths)
-        if failure is None and outcome.seconds > 0:
-            rate = outcome.abreast * tokens / outcome.seconds
+        if failure is None and outcome.turn.seconds > 0:
+            rate = outcome.turn.abreast * tokens / outcome.turn.seconds
             self._rate = rate if not self._rate else 0.9 * self._rate + 0.1 * rate
         self._emit(
             BatchRun(
@@ -228,7 +229,7 @@ class Batcher:
                 requests=len(run.parts),
                 tokens=tokens,
                 cost=run.cost,
-                seconds=outcome.seconds,
+                seconds=outcome.turn.seconds,
                 outcome=failure.kind if failure else "ok",
             )
         )

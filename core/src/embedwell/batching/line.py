@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from msgspec import Struct
+
 
 class Work(Protocol):
     """Something that the device does; `perform` runs in one of the device's threads."""
@@ -12,8 +14,16 @@ class Work(Protocol):
     def perform(self) -> Any: ...
 
 
+class Turn(Struct, frozen=True):
+    """Of a piece of work: times are seconds of the app's clock."""
+
+    began: float
+    seconds: float  # 0 as long as it waits
+    abreast: int = 1  # workers that were running something at its end, its own among them
+
+
 class Worker:
-    """One thread, and the work it runs; a line's own."""
+    """A thread's place in a line, and what it runs; read and changed under the line's lock."""
 
     def __init__(self, lock: threading.Lock) -> None:
         self.changed = threading.Condition(lock)
@@ -31,6 +41,7 @@ class Worker:
 class Line:
     """Work in order, each taken by a worker as soon as one is free; from any thread.
 
+    `closed` is set once and for all.
     Of several workers that wait the first is called, so that what comes one by one stays in one
     thread: with what that has in its processor's cache, and with the threads that help it.
     """
@@ -42,20 +53,23 @@ class Line:
         self._workers: list[Worker] = []
         self.closed = False
 
-    def worker(self) -> Worker:
-        """One for a thread to take with; it counts when it has joined."""
-        return Worker(self._lock)
-
-    def join(self, worker: Worker) -> None:
-        """Its thread runs."""
+    def join(self) -> Worker:
+        """A place for a thread that is to take with it."""
+        worker = Worker(self._lock)
         with self._lock:
             self._workers.append(worker)
+        return worker
+
+    def part(self, worker: Worker) -> None:
+        """It never takes."""
+        with self._lock:
+            self._workers.remove(worker)
 
     def put(self, work: Work) -> None:
         """Behind what was put before."""
         with self._lock:
             self._waiting.append(work)
-            # As many as there is work for may be called already, for some that was retracted.
+            # A worker that was called for what is retracted has not looked yet: it takes this.
             if sum(worker.called for worker in self._workers) < len(self._waiting):
                 self._call_one()
 
@@ -75,17 +89,20 @@ class Line:
     def _count_busy(self) -> int:
         return sum(worker.running is not None for worker in self._workers)
 
-    def lose(self, work: Work, after: float) -> tuple[float, float]:
-        """When it was begun, and its seconds since, 0 before; after so many its worker is lost."""
+    def give_up(self, work: Work, limit: float) -> Turn:
+        """Its turn so far; the worker that has had it for `limit` seconds or more is lost."""
         with self._lock:
             worker = next((w for w in self._workers if w.running is work), None)
             if worker is None:
-                return self._clock(), 0.0
-            elapsed = self._clock() - worker.began
-            if elapsed >= after:
+                return Turn(self._clock(), 0.0, 0)
+            turn = self._turn(worker)
+            if turn.seconds >= limit:
                 worker.lost = True
                 self._workers.remove(worker)
-            return worker.began, elapsed
+            return turn
+
+    def _turn(self, worker: Worker) -> Turn:
+        return Turn(worker.began, self._clock() - worker.began, self._count_busy())
 
     def close(self) -> None:
         """Let the workers end after what they run."""
@@ -95,7 +112,7 @@ class Line:
                 worker.call()
 
     def take(self, worker: Worker) -> Work | None:
-        """The next, once there is one; None when the line is closed."""
+        """The next, once there is one, for which it blocks; None when the line is closed."""
         with self._lock:
             while not self._waiting and not self.closed:
                 worker.called = False
@@ -107,13 +124,9 @@ class Line:
             worker.began = self._clock()
             return worker.running
 
-    def leave(self, worker: Worker) -> tuple[float, float, int] | None:
-        """When what it took was begun, its seconds, and how many ran something as it ended.
-
-        None for a worker that was lost meanwhile.
-        """
+    def leave(self, worker: Worker) -> Turn | None:
+        """The turn of what it took, which has ended; None for one that was lost meanwhile."""
         with self._lock:
-            seconds = self._clock() - worker.began
-            abreast = self._count_busy()
+            turn = self._turn(worker)
             worker.running = None
-            return None if worker.lost else (worker.began, seconds, abreast)
+            return None if worker.lost else turn

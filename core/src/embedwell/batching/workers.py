@@ -6,26 +6,15 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import Struct
-
 from embedwell.batching.jobs import Failure
-from embedwell.batching.line import Line, Work, Worker
-from embedwell.interfaces.encoders import DeviceFailure, DeviceOutOfMemory
+from embedwell.batching.line import Line, Turn, Work, Worker
+from embedwell.batching.outcome import Outcome, attempt
 
 log = logging.getLogger("embedwell.batching")
 
 
-class Outcome(Struct, frozen=True):
-    """What became of a piece of work; times are seconds of the app's clock."""
-
-    result: Any  # of `perform`, or a Failure
-    began: float
-    seconds: float
-    abreast: int = 1  # threads that were running something when it ended, its own among them
-
-
 class Workers:
-    """The device's threads, and what they take next: in order, each as soon as it is free.
+    """Threads that run a line's work; the loop is told of each outcome, what hangs is replaced.
 
     `done(work, outcome)` is called on the loop for every piece of work, exactly once;
     `returned(work)` once its thread no longer uses it, which after a timeout is later or never.
@@ -54,10 +43,14 @@ class Workers:
             self._start()
 
     def _start(self) -> None:
-        worker = self._line.worker()
+        worker = self._line.join()
         name = "embedwell-device"
-        threading.Thread(target=self._main, args=(worker,), name=name, daemon=True).start()
-        self._line.join(worker)
+        thread = threading.Thread(target=self._main, args=(worker,), name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._line.part(worker)
+            raise
 
     def offer(self, work: Work) -> None:
         """Run this after what was offered before."""
@@ -85,16 +78,16 @@ class Workers:
 
     def _check(self, work: Work) -> None:
         """Give the thread up if it has run this for too long; look again later if not."""
-        began, elapsed = self._line.lose(work, self._timeout)
-        if elapsed < self._timeout:
-            self._arm(self._timeout - elapsed, work)
+        turn = self._line.give_up(work, self._timeout)
+        if turn.seconds < self._timeout:
+            self._arm(self._timeout - turn.seconds, work)
             return
         self._disarm(work)
         self.lost += 1
-        self._done(work, Outcome(self._replace(), began, elapsed))
+        self._done(work, Outcome(self._replace(), turn))
 
     def _replace(self) -> Failure:
-        """What became of the work whose thread is lost."""
+        """Start another thread, or fail what waits; what became of the work that hangs."""
         try:
             if not self._line.closed:
                 self._start()
@@ -103,7 +96,7 @@ class Workers:
             failure = Failure("fatal", "its thread hangs, and the system gives no other")
             for work in self.retract()[0]:
                 self._returned(work)
-                self._done(work, Outcome(failure, self._clock(), 0.0))
+                self._done(work, Outcome(failure, Turn(self._clock(), 0.0)))
             return failure
         return Failure("timeout", f"no answer within {self._timeout:g} s")
 
@@ -118,9 +111,9 @@ class Workers:
         work = self._line.take(worker)
         if work is None:
             return False
-        result = _attempt(work)
-        ended = self._line.leave(worker)
-        return self._tell(work, None if ended is None else Outcome(result, *ended))
+        result = attempt(work)
+        turn = self._line.leave(worker)
+        return self._tell(work, None if turn is None else Outcome(result, turn))
 
     def _tell(self, work: Work, outcome: Outcome | None) -> bool:
         try:
@@ -136,17 +129,3 @@ class Workers:
         else:
             self._disarm(work)
             self._done(work, outcome)
-
-
-def _attempt(work: Work) -> Any:
-    """The result, or a Failure; logs, and keeps no exception: its frames would hold tensors."""
-    try:
-        return work.perform()
-    except (DeviceOutOfMemory, MemoryError) as error:
-        return Failure("out_of_memory", str(error))
-    except DeviceFailure as error:
-        log.critical("the device failed", exc_info=True)
-        return Failure("fatal", str(error))
-    except BaseException as error:  # a Rust panic is one; nothing may end this thread
-        log.exception("a forward pass failed")
-        return Failure("error", type(error).__name__)

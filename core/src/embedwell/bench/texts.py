@@ -53,8 +53,6 @@ def read(path: Path) -> list[str]:
     .txt has a text a line; .jsonl an object a line, with "text" and perhaps "title" before it; of
     .csv and .tsv every cell that is no number is a text.
     """
-    if path.suffix not in KINDS and path.exists():
-        raise Invalid(f"{path.name}: cannot read texts of this kind: give {', '.join(KINDS)}")
     try:
         content = _content(path)
         texts = list(dict.fromkeys(text for text in _texts(path.suffix, content) if text))
@@ -76,7 +74,10 @@ def _text(random: Random) -> str:
 
 
 def _content(path: Path) -> str:
-    if path.stat().st_size > LARGEST_FILE:
+    size = path.stat().st_size  # first: the kind of a file that is not there does not matter
+    if path.suffix not in KINDS:
+        raise Invalid(f"{path.name}: cannot read texts of this kind: give {', '.join(KINDS)}")
+    if size > LARGEST_FILE:
         raise Invalid(
             f"{path.name} is larger than {LARGEST_FILE // 1_000_000} MB: give a part of it"
         )

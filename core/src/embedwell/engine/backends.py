@@ -7,8 +7,9 @@ from embedwell.errors import ConfigurationError
 from embedwell.interfaces.encoders import Backend
 
 LIBRARIES = ("torch", "transformers", "safetensors")
-# oneDNN keeps the code of each product by its exact shape, up to 1 MB each. A packed model comes to
-# some 320; models that run padded make new ones all the time, of which 1,024 took a gigabyte.
+# oneDNN keeps the code of each product by its exact shape, 0.7 to 1 MB each. One packed model comes
+# to some 320 and keeps all of them; two of different widths may still make some anew. Models that
+# run padded make new ones all the time, of which 1,024 took a gigabyte.
 PRODUCTS_KEPT = "512"
 # Threads that spin between products for longer take the processors from the event loop and from
 # other programs, each of which then keeps a product's other threads spinning; waking threads that

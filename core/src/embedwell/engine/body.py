@@ -72,7 +72,7 @@ class Body:
     def record(self, example: Group, other: Group) -> None:
         """Run packed rows without Python from now on, if the model can be recorded.
 
-        Nothing about the model may change after it. `other` texts are longer than the `example`.
+        Nothing about the model may change after it. `other` is what it is tried on.
         """
         try:
             self._pass = Recorded(self.model, self._inputs(example), self._inputs(other))
@@ -85,12 +85,10 @@ class Body:
     def rows(self, group: Group) -> TokenRows:
         """Of the group's tokens, in its order."""
         if self.packed:
-            return TokenRows(
-                self._pass(self._inputs(group)), pooling.laid_out(group, group.lengths)
-            )
+            return TokenRows(self._pass(self._inputs(group)), pooling.blocks(group, group.lengths))
         rows = self._rectangle(group)
         texts, width, hidden = rows.shape
-        return TokenRows(rows.reshape(-1, hidden), pooling.laid_out(group, [width] * texts))
+        return TokenRows(rows.reshape(-1, hidden), pooling.blocks(group, [width] * texts))
 
     def _inputs(self, group: Group) -> Inputs:
         tail = packing.tail(len(group.ids))

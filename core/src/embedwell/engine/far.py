@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-# Rectangles `[n, 3]`: start, texts, length; for each of their places its token, none where they lie
-# in the row itself; which places are real, none where that is no matter; and for each token its
-# place.
+# Rectangles `[n, 3]`: start, texts, length;
+# for each of their places its token, none where they lie in the row itself;
+# which places are real, none where it does not matter;
+# for each token its place.
 Far: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
@@ -22,7 +23,7 @@ def far(
 ) -> Tensor:
     """`[tokens, heads, width]` of the texts laid out, in their order.
 
-    `row` and `seen` are as `products.attended` takes them.
+    `row` is query, key and value as `products.attended` takes them, and `seen` is as there.
     """
     rectangles, tokens, real, kept = places
     query, key, value = row

@@ -1,9 +1,10 @@
-"""How one layer attends, whatever texts it gets: back only, so far, scaled and capped."""
+"""How one layer attends: which way, how far, and what is done to its scores."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+from msgspec import Struct
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -16,8 +17,8 @@ MIN_BLOCK = 256  # queries that a sliding window is computed for at a time
 class Kind(NamedTuple):
     """What the places of a row depend on besides its texts.
 
-    `shared` are key and value heads; `close` whether it pays that texts of similar lengths go
-    together; `causal` whether a token of those sees only the ones before it.
+    `shared` are heads of keys and values. In a causal layer a token sees only those before it,
+    which matters where texts of similar lengths go `close` together: in bfloat16, where it pays.
     """
 
     heads: int
@@ -26,35 +27,41 @@ class Kind(NamedTuple):
     close: bool
 
 
-class Layer:
-    """The same for every run of a row."""
+class Layer(Struct, frozen=True):
+    """How it attends, whatever texts it gets.
 
-    def __init__(
-        self, causal: bool, window: int | None, scale: float | None, softcap: float | None
-    ) -> None:
-        self.causal, self.window, self.scale, self.softcap = causal, window, scale, softcap
+    A token sees less than `window` tokens to each side, only back where `causal`. `scale` None is
+    one through the root of the width. `softcap` bounds scores, None where nothing does.
+    """
+
+    causal: bool
+    window: int | None
+    scale: float | None
+    softcap: float | None
 
     def limited(self, longest: int | None) -> bool:
-        """Whether some tokens of a text this long, None for any, are too far away, or scores are
-        capped.
-        """
+        """Whether a text this long, None for any, needs the window, or scores are capped."""
         return self.softcap is not None or self._narrow(longest)
 
     def kind(self, query: Tensor, key: Tensor) -> Kind:
-        """What its places in a row depend on, for numbers like these."""
+        """What its places in a row depend on."""
         close = query.dtype is torch.bfloat16
+        # Where texts stay as they lie, they do so whichever way their tokens look.
         return Kind(query.shape[1], key.shape[1], self.causal and close, close)
 
     def whole(self, places: Places, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Of texts in which every token sees all others, or all before it."""
-        scale = float(query.shape[2]) ** -0.5 if self.scale is None else self.scale
-        return products.program()(query, key, value, (scale, self.causal), places)
+        seen = self._factor(query), self.causal
+        return products.program()(query, key, value, seen, places)
+
+    def _factor(self, query: Tensor) -> float:
+        return float(query.shape[-1]) ** -0.5 if self.scale is None else self.scale
 
     def _narrow(self, length: int | None) -> bool:
         return self.window is not None and (length is None or length > self.window)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """`[n, heads, length, width]` each."""
+        """Within the window, or with capped scores; `[n, heads, length, width]` each."""
         length = query.shape[2]
         if not self._narrow(length) and self.softcap is None:
             return self._stock(query, key, value, None, self.causal)
@@ -95,6 +102,6 @@ class Layer:
         assert self.softcap is not None
         repeats = query.shape[1] // key.shape[1]
         key, value = (part.repeat_interleave(repeats, 1) for part in (key, value))
-        scale = query.shape[-1] ** -0.5 if self.scale is None else self.scale
-        scores = torch.tanh(query @ key.transpose(2, 3) * scale / self.softcap) * self.softcap
+        scores = query @ key.transpose(2, 3) * self._factor(query)
+        scores = torch.tanh(scores / self.softcap) * self.softcap
         return scores.masked_fill(~seen, float("-inf")).softmax(-1) @ value

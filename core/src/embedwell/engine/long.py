@@ -22,9 +22,9 @@ def as_they_lie(runs: Sequence[Run]) -> Far:
 
 
 def laid_out(runs: Sequence[Run], causal: bool) -> Far:
-    """Widths are multiples of TILE; no mask where a text's tokens see only those before them.
+    """Rectangles whose widths are multiples of TILE; texts of such lengths stay where they lie.
 
-    Texts that have such lengths already stay where they lie.
+    Without a mask where a token sees only those before it.
     """
     if all(run.length % TILE == 0 for run in runs):
         return as_they_lie(runs)

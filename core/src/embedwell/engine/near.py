@@ -11,7 +11,7 @@ from torch import Tensor
 # Rectangles `[n, 3]`: start, blocks, length; for each of their places the row of queries, keys and
 # values; and for each head of each token its place.
 Near: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-SAFE = 1e26  # a sum of weights as large, or one through it, keeps its digits in bfloat16 as well
+SAFE = 1e26  # a sum of weights up to it, and down to 1 / SAFE, keeps its digits in bfloat16 as well
 
 
 def near(
@@ -22,7 +22,8 @@ def near(
 ) -> Tensor:
     """`[tokens, heads, width]` of the texts laid out, in their order.
 
-    `row` and `scale` are as `products.attended` takes them. Each row's largest score is not
+    `row` is query, key and value as `products.attended` takes them, `scale` what scores are
+    multiplied by; TorchScript knows SAFE as a default only. Each row's largest score is not
     subtracted from it first, which costs more than all the rest, unless scores are so far from 0
     that it is needed: then all is made anew, with all its digits.
     """

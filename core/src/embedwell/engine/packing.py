@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from embedwell.interfaces.encoders import Batch
 
 Ids: TypeAlias = NDArray[np.int64]
-# Rows of a product are a multiple of this: oneDNN makes its code by the exact number, and for any
-# other that takes longer than a forward pass, runs slower, and 4 MB of memory.
+# Rows of a product are a multiple of this: oneDNN makes its code by the exact number. For any other
+# that takes longer than a forward pass, and the code is slower and larger.
 TILE = 16
 
 
@@ -99,7 +99,7 @@ def tail(tokens: int) -> int:
     """How many tokens are missing to the next size of a product.
 
     Sizes are multiples of TILE, and beyond 512 tokens 16 from one power of two to the next: each is
-    code that oneDNN keeps, 0.7 MB each, and that takes time to make.
+    code that oneDNN keeps, and that takes time to make.
     """
     return -tokens % max(TILE, 1 << (tokens - 1).bit_length() >> 5)
 

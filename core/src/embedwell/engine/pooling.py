@@ -33,7 +33,7 @@ class TokenRows(NamedTuple):
         return torch.cat([_tokens(self.rows, block).flatten(0, 1) for block in own])
 
 
-def laid_out(group: Group, widths: Iterable[int]) -> Tensor:
+def blocks(group: Group, widths: Iterable[int]) -> Tensor:
     """Blocks as TokenRows has them; `widths` are the rows of each text, in the group's order."""
     found, start = [], 0
     texts = zip(widths, group.lengths, group.skips, strict=True)
@@ -84,6 +84,6 @@ def _pool(tokens: Tensor, skip: int, mode: str, tiny: float = TINY) -> Tensor:
     if mode == "weightedmean":
         places = torch.arange(1, length + 1, dtype=tokens.dtype)[skip:]
         return (kept * places[:, None]).sum(1) / max(float(places.sum()), tiny)
-    assert mode in ["mean", "mean_sqrt_len_tokens"]
+    assert mode in ["mean", "mean_sqrt_len_tokens"], "no such mode"
     count = max(float(kept.shape[1]), tiny)
     return kept.sum(1) / (count if mode == "mean" else count**0.5)

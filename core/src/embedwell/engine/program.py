@@ -20,7 +20,7 @@ from embedwell.engine.products import Places
 Program: TypeAlias = Callable[..., Tensor]
 SAME = 1e-3  # of the largest number; the operations are the same, and so should be what comes out
 _jit: Any = torch.jit
-_ScriptList: Any = getattr(torch._C, "ScriptList", tuple)  # without it passes are only slower
+_ScriptList: Any = getattr(torch._C, "ScriptList", tuple)  # without it passes wait for the lock
 _one_at_a_time = threading.Lock()  # which warnings are errors is said in a global variable
 
 
@@ -56,7 +56,9 @@ class Recorded:
         wanted = Plain(model)(other)
         kinds = other.row.kinds
         if len(kinds) != 1:
-            raise Unpackable("its layers differ in heads or direction, or see but a window")
+            raise Unpackable(
+                "its layers differ in heads or direction, see only a window, or cap their scores"
+            )
         (self._kind,) = kinds
         for module in model.modules():
             if isinstance(module, torch.nn.Embedding):

@@ -39,10 +39,10 @@ class Near:
     async def failed(self, ref: ModelRef, error: SourceError) -> SourceError:
         """The error to raise where a source could not say whether it has the tag."""
         known = await self._at_hand()
-        told = "" if ref.name in known else suggestion(ref, known)
-        if not told:
+        meant = "" if ref.name in known else suggestion(ref, known)
+        if not meant:
             return error
-        message = f"{told[0].upper()}{told[1:]} {error.message}"
+        message = f"Did you mean {meant}? {error.message}"
         return SourceError(message, param=error.param, retry_after=error.retry_after)
 
     async def _at_hand(self) -> Known:
@@ -59,14 +59,14 @@ def hint(ref: ModelRef, known: Known) -> str:
     there = known.get(ref.name, ())
     if ref.revision and (ref.source in there if ref.source else there):
         return f"; it has no such revision: GET /models/{ref.name} lists those at hand"
-    told = suggestion(ref, known)
-    return f"; {told} {LISTING}" if told else f"; {LISTING}"
+    meant = suggestion(ref, known)
+    return f"; did you mean {meant}? {LISTING}" if meant else f"; {LISTING}"
 
 
 def suggestion(ref: ModelRef, known: Known) -> str:
-    """The question whether another one was meant, "" where none is near."""
+    """What may have been meant, for a question: "one or another", "" where none is near."""
     near = [name for name in sorted(known) if _alike(ref, name)][:MOST] or _misspelt(ref, known)
-    return f"did you mean {' or '.join(near)}?" if near else ""
+    return " or ".join(near)
 
 
 def _alike(ref: ModelRef, name: str) -> bool:

@@ -49,7 +49,7 @@ class CpuBackend:
 
     @property
     def side_by_side(self) -> int:
-        """How many batches run at a time: one a processor, up to eight."""
+        """How many batches run at a time: one a processor up to eight, beyond that fewer."""
         return self._processors.side_by_side
 
     @property

@@ -2,7 +2,7 @@
 
 import threading
 
-IN_A_ROW = 8  # texts that no other thread had one between; a burst that reached two ends sooner
+IN_A_ROW = 8  # texts of one thread with none of another between; a burst reaches two sooner
 
 
 class Helped:
@@ -16,8 +16,8 @@ class Helped:
         self._thread: threading.Thread | None = None
         self._texts = 0
 
-    def admits_caller(self) -> bool:
-        """Counts the one text that the calling thread is about to compute; whether it is that."""
+    def count_caller(self) -> bool:
+        """Whether the calling thread is helped; counts the text that it is about to compute."""
         own = threading.current_thread()
         if self._thread is not own and not self._is_settled():
             self._thread, self._texts = own, 0

@@ -26,8 +26,8 @@ ORDERS = {
     "bfloat16": ("bfloat16", "float32"),
     "float32": ("float32",),
 }
-# Lengths of what a program is made of, and of what it is tried on: enough that they go together.
-RECORDED = (3, 5), (2,) * 5 + (5,) * 10 + (8,) * 5 + (13,) * 5
+RECORDED = (3, 5)  # lengths of the texts that a program is made of
+TRIED = (2,) * 5 + (5,) * 10 + (8,) * 5 + (13,) * 5  # and tried on: enough to go together
 SAMPLE_LENGTHS = (*range(3, 75, 3), 150, 300)  # of the random ids that stand in for texts
 
 
@@ -125,7 +125,7 @@ def _shaped(body: Body, verdict: Verdict) -> Body:
         texts = parity.probe(body, SAMPLE_LENGTHS[:2])
         surgery.pack(body.model, lambda: body.rows(texts))
     if verdict.packed:
-        body.record(*(parity.probe(body, lengths) for lengths in RECORDED))
+        body.record(parity.probe(body, RECORDED), parity.probe(body, TRIED))
     return body
 
 

@@ -1,8 +1,8 @@
 """Who computes with how many processors.
 
-Batches run side by side, a processor each, rather than one after the other on all: products that
-share processors wait for the slowest of them at every step, a hundred times in a forward pass, and
-whoever else uses a processor for a moment, the event loop above all, then stops them all.
+Batches run side by side, a processor or an equal share each, rather than one after the other on
+all: products that share processors wait for the slowest of them at every step, a hundred times in a
+forward pass, and whoever else uses one for a moment, the event loop above all, stops them all.
 
 One text that comes alone may have them all. Whether that pays is measured: on two idle processors
 it takes little more than half the time, beside one busy program three times as long.
@@ -29,7 +29,7 @@ class Processors:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.side_by_side = count // ceil(count / MOST)
+        self.side_by_side = count // ceil(count / MOST)  # equal shares; some may be left over
         self.each = count // self.side_by_side  # processors of a batch
         self._lock = threading.Lock()
         self._busy = 0
@@ -37,11 +37,14 @@ class Processors:
 
     @contextmanager
     def entered(self, batch: Batch) -> Iterator[bool]:
-        """Whether the calling thread may have them all: none may while a batch hangs."""
+        """The batch counts while it is inside; whether the calling thread may have them all.
+
+        No thread may while a batch hangs.
+        """
         with self._lock:
             self._busy += 1
             alone = self._busy == 1 and len(batch.lengths) == 1
-            whole = alone and self.count > self.each and self._helped.admits_caller()
+            whole = alone and self.count > 1 and self._helped.count_caller()
         try:
             yield whole
         finally:
