@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from embedwell.engine.cpu.faster import EVERY, KEPT, Faster
-from embedwell.engine.cpu.helped import IN_A_ROW, Helped
+from embedwell.engine.cpu.helped import IN_A_ROW, LATER, Helped
 from embedwell.engine.cpu.processors import MOST, Allotment, Processors
 from embedwell.interfaces.encoders import Batch
 
@@ -137,6 +137,18 @@ def test_a_burst_that_reaches_two_threads_settles_nothing(
         assert not other.submit(helped.count_caller).result()
     assert not thread.submit(helped.count_caller).result()
     assert not other.submit(helped.count_caller).result()
+
+
+def test_a_thread_that_gets_no_texts_any_more_is_followed_by_the_one_that_does(
+    thread: ThreadPoolExecutor, other: ThreadPoolExecutor
+) -> None:
+    """Whoever was first may never be called again, where work is few and others wait before it."""
+    helped = Helped()
+    assert [thread.submit(helped.count_caller).result() for _ in range(IN_A_ROW + 1)][-1]
+    turns = [other.submit(helped.count_caller).result() for _ in range(LATER + 1)]
+    assert turns == [*[False] * LATER, True]
+    assert not thread.submit(helped.count_caller).result()
+    assert other.submit(helped.count_caller).result(), "one text of another is nothing"
 
 
 def test_where_the_thread_has_ended_another_is_helped(thread: ThreadPoolExecutor) -> None:

@@ -48,7 +48,7 @@ class Workers:
         thread = threading.Thread(target=self._main, args=(worker,), name=name, daemon=True)
         try:
             thread.start()
-        except RuntimeError:
+        except BaseException:
             self._line.part(worker)
             raise
 
@@ -91,7 +91,7 @@ class Workers:
         try:
             if not self._line.closed:
                 self._start()
-        except RuntimeError as error:  # no thread is to be had
+        except (RuntimeError, MemoryError) as error:  # no thread is to be had
             log.critical("the device's thread cannot be replaced: %s", error)
             failure = Failure("fatal", "its thread hangs, and the system gives no other")
             for work in self.retract()[0]:
