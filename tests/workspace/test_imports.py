@@ -17,7 +17,7 @@ ROOMS = {
 INSIDE = HALLS | ROOMS - {"http", "bench"}
 PARTS = {
     "embedder", "journal", "report", "lines", "loads", "logs", "loops", "preload", "warmup",
-    "catalog", "samples",
+    "catalog", "samples", "tidying",
 }  # fmt: skip
 COMMANDS = {"verify"}  # what the command line alone uses
 ALLOWED: dict[str, set[str]] = {
@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "preload": INSIDE,
     "journal": HALLS,
     "warmup": INSIDE,
+    "tidying": INSIDE,
     "catalog": INSIDE | {"report"},
     "verify": INSIDE | {"catalog", "samples", "verify"},
     "assembly": INSIDE | PARTS,

@@ -30,6 +30,7 @@ from embedwell.preload import Preloader
 from embedwell.state.opened import State
 from embedwell.tasks.runner import TaskRunner
 from embedwell.tasks.threads import BoundedThreads
+from embedwell.tidying import Tidying
 from embedwell.tokenization.tokenizers import Tokenizers
 
 
@@ -128,6 +129,9 @@ class Assembly:
             clock=self._clock,
         )
         self._stack.push_async_callback(self.batcher.aclose)
+        tidying = Tidying(self._backend.forget)
+        self._events.add("tidying", tidying.observe)
+        self._stack.push_async_callback(tidying.aclose)
 
     def _build_cache(self) -> None:
         settings = self._config.cache

@@ -1,5 +1,6 @@
 """A loaded model: batches in, float32 rows out."""
 
+import gc
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TypeAlias
@@ -52,6 +53,7 @@ class TorchEncoder:
     def close(self) -> None:
         """Drop every tensor; a batch that is running keeps them until it ends."""
         self._loaded = None
+        gc.collect()  # a model's modules refer to each other
 
 
 @torch.inference_mode()

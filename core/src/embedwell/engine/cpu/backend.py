@@ -1,7 +1,6 @@
 """Loads snapshots on the processor."""
 
 import ctypes
-import gc
 import logging
 from collections.abc import Sequence
 from functools import partial
@@ -135,8 +134,7 @@ class CpuBackend:
         )
 
     def forget(self) -> None:
-        """Collect garbage and hand free pages back to the system, where its C library can."""
-        gc.collect()
+        """Hand free pages back to the system, where its C library can."""
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
