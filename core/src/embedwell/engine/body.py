@@ -14,6 +14,7 @@ from embedwell.engine.memory import is_out_of_memory
 from embedwell.engine.packing import Group
 from embedwell.engine.pooling import TokenRows
 from embedwell.engine.program import Inputs, Plain, Recorded
+from embedwell.engine.sizes import Sizes
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class Body:
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self.packed = False
+        self._sizes = Sizes()
         self._plain = Plain(model)
         self._pass: Plain | Recorded = self._plain
         self._stock = str(model.config._attn_implementation)
@@ -91,7 +93,7 @@ class Body:
         return TokenRows(rows.reshape(-1, hidden), pooling.blocks(group, [width] * texts))
 
     def _inputs(self, group: Group) -> Inputs:
-        tail = packing.tail(len(group.ids))
+        tail = self._sizes.tail(len(group.ids))
         places = packing.positions(group, self._padding)
         return Inputs(
             _extended(group.ids, tail, self._fill),
