@@ -1,4 +1,4 @@
-"""Memory that batches leave behind is handed back now and then, and never by two at a time."""
+"""Memory that batches leave behind is handed back, in a thread and now and then."""
 
 import asyncio
 import threading
@@ -14,65 +14,88 @@ BATCH = BatchRun(
 
 
 class Backend:
-    """Counts what it is asked to forget."""
+    """Notes the thread of each call, which goes on once the gate is open."""
 
     def __init__(self, error: Exception | None = None) -> None:
-        self.calls: list[str] = []
-        self.asked = asyncio.Event()
+        self.threads: list[threading.Thread] = []
+        self.called = asyncio.Event()
+        self.gate = threading.Event()
         self._error = error
         self._loop = asyncio.get_running_loop()
 
     def forget(self) -> None:
-        self.calls.append(threading.current_thread().name)
-        self._loop.call_soon_threadsafe(self.asked.set)
+        self.threads.append(threading.current_thread())
+        self._loop.call_soon_threadsafe(self.called.set)
+        self.gate.wait(30)
         if self._error is not None:
             raise self._error
 
-    async def again(self) -> None:
-        """Until it was asked once more."""
-        await asyncio.wait_for(self.asked.wait(), 30)
-        self.asked.clear()
+
+def others() -> set[asyncio.Task[object]]:
+    return asyncio.all_tasks() - {asyncio.current_task()}
+
+
+async def ended() -> None:
+    """Until all that was begun has ended by itself."""
+    if others():
+        _, late = await asyncio.wait(others(), timeout=30)
+        assert not late
 
 
 async def test_several_batches_are_tidied_up_after_once_and_in_a_thread() -> None:
     backend = Backend()
-    tidying = Tidying(backend.forget, pause=0.01)
+    backend.gate.set()
+    tidying = Tidying(backend.forget, pause=0)
     for _ in range(5):
         tidying.observe(BATCH)
-    await backend.again()
-    await asyncio.sleep(0.1)
-    assert len(backend.calls) == 1
-    assert backend.calls[0] != threading.current_thread().name
-    await tidying.aclose()
+    await ended()
+    (thread,) = backend.threads
+    assert thread is not threading.current_thread()
+    tidying.observe(BATCH)
+    await ended()
+    assert len(backend.threads) == 2
 
 
-async def test_the_next_batch_is_tidied_up_after_too_whatever_went_wrong(
+async def test_a_batch_that_ends_meanwhile_is_tidied_up_after_as_well() -> None:
+    backend = Backend()
+    tidying = Tidying(backend.forget, pause=0)
+    tidying.observe(BATCH)
+    await asyncio.wait_for(backend.called.wait(), 30)
+    tidying.observe(BATCH)
+    backend.gate.set()
+    await ended()
+    assert len(backend.threads) == 2
+
+
+async def test_what_goes_wrong_is_told_once_and_the_next_batch_is_tidied_up_after(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     backend = Backend(OSError("gone"))
+    backend.gate.set()
     tidying = Tidying(backend.forget, pause=0)
-    async with asyncio.timeout(30):
-        while len(caplog.records) < 2:
-            tidying.observe(BATCH)
-            await asyncio.sleep(0.01)
-    assert {r.getMessage() for r in caplog.records} == {"memory could not be handed back"}
-    await tidying.aclose()
+    for _ in range(2):
+        tidying.observe(BATCH)
+        await ended()
+    assert [record.getMessage() for record in caplog.records] == ["memory could not be handed back"]
+    assert len(backend.threads) == 2
 
 
-async def test_nothing_is_handed_back_without_a_batch_nor_after_the_end() -> None:
-    backend = Backend()
-    tidying = Tidying(backend.forget, pause=0)
+async def test_without_a_batch_and_after_the_end_nothing_is_begun() -> None:
+    tidying = Tidying(Backend().forget, pause=0)
     tidying.observe(WorkerReplaced(at=0, device="cpu", lost=1))
-    await asyncio.sleep(0.05)
+    assert not others()
     await tidying.aclose()
     tidying.observe(BATCH)
-    await asyncio.sleep(0.05)
-    assert backend.calls == []
+    assert not others()
 
 
-async def test_closing_does_not_wait_for_the_pause() -> None:
+@pytest.mark.parametrize("pause", [600, 0], ids=["pausing", "calling"])
+async def test_closing_waits_neither_for_the_pause_nor_for_a_call(pause: float) -> None:
     backend = Backend()
-    tidying = Tidying(backend.forget, pause=600)
+    tidying = Tidying(backend.forget, pause)
     tidying.observe(BATCH)
-    await asyncio.wait_for(tidying.aclose(), 30)
-    assert backend.calls == []
+    if not pause:
+        await asyncio.wait_for(backend.called.wait(), 30)
+    await asyncio.wait_for(tidying.aclose(), 20)
+    assert not others()
+    backend.gate.set()

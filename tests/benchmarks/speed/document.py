@@ -27,7 +27,8 @@ One text a request, answers in base64, client and server on the same cores; infi
 engine with the defaults for a CPU. "short" are texts of about 12 tokens.
 """
 GROWN = """\
-In requests of 1,000 texts, after 4,000 others; "resident" is the most there was after any of them.
+In requests of 1,000 texts, after 4,000 others. "Resident" is the most there was after any request;
+for the smaller number those 4,000 are among them.
 """
 REACH = """\
 The absolute rates were set for two Zen 5 cores; the ratios hold for any machine with bf16 products.

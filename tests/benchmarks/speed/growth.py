@@ -1,6 +1,6 @@
 """Cost against work: the same engine at a thousand texts and at a hundred thousand.
 
-What is resident goes up and down, as free pages are handed back every few seconds: the most after
+What is resident goes up and down, as free pages are handed back every ten seconds: the most after
 any request is what is compared, for the smaller number with the requests before it.
 """
 

@@ -45,7 +45,7 @@ class Load(Struct, frozen=True):
 
 
 class Cost(Struct, frozen=True):
-    """One engine at so many texts: its time per token, and what was resident at the end."""
+    """One engine at so many texts: its time per token, and the most that was resident."""
 
     name: str
     texts: int

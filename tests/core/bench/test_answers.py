@@ -36,7 +36,7 @@ def test_right_answers_show_their_dimensions_and_encoding() -> None:
         (rows((0, ROW), (1, "AAAA")), "base64 that is no float32"),
         (embeddings(BASE64, (0.0, float("nan"), 0.0, 0.0)), "a vector that is not finite"),
         (embeddings(BASE64, (0.0, float("inf"), 0.0, 0.0)), "a vector that is not finite"),
-        (rows((0, ROW), (1, (3, 4, 0, 0))), "a vector of length 5, not 1"),
+        (rows((0, ROW), (1, (0, 0, 0, 0))), "a vector of zeros"),
     ],
 )  # fmt: skip
 def test_wrong_answers_are_named(body: bytes, wrong: str) -> None:

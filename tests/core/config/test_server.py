@@ -61,6 +61,7 @@ def test_names_in_force(server: Server, names: tuple[str, ...]) -> None:
         ({"allowed_origins": ("a.example",)}, "server.allowed_origins: 'a.example': write origins"),
         ({"allowed_origins": ("https://a/",)}, "server.allowed_origins: 'https://a/'"),
         ({"allowed_origins": ("null",)}, "server.allowed_origins: 'null'"),
+        ({"data_dir": "~/data"}, "server.data_dir: '~/data': ~ is not expanded"),
         ({"root_path": "api"}, "server.root_path: 'api': write \"/prefix\""),
         ({"root_path": "/api/"}, "server.root_path: '/api/'"),
         ({"root_path": "/a/../b"}, "server.root_path: '/a/../b'"),

@@ -49,6 +49,11 @@ def test_a_missing_weight_is_never_made_up(bert: Path) -> None:
     assert "encoder.layer.1.output.dense.weight" in message
 
 
+def test_weights_of_other_shapes_than_the_configuration_says(bert: Path) -> None:
+    rewrite(bert, lambda t: t.update({"encoder.layer.1.output.dense.bias": torch.zeros(3)}))
+    refused(bert, "shapes are not those that its config.json says")
+
+
 def test_the_log_says_which_model_was_not_loaded(
     bert: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

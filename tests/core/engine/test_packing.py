@@ -116,6 +116,6 @@ def test_a_batch_that_breaks_the_contract_is_refused(made: Batch, reason: str) -
         packing.check(made, 10, 5)
 
 
-def test_products_come_in_few_sizes() -> None:
+def test_the_finest_sizes_are_few() -> None:
     sizes = {tokens + packing.tail(tokens) for tokens in range(1, 2049)}
     assert len(sizes) == 64

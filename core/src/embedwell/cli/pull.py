@@ -43,7 +43,8 @@ def request(tag: str, subfolder: str | None, name: str | None) -> tuple[str, dic
     ref = tags.parse(tag)
     owner, slash, repo = ref.name.partition("/")
     if not slash:
-        raise Invalid(f"{tag}: an owner is missing: say owner/name")
+        source = "github:" if ref.source == "github" else ""
+        raise Invalid(f"{tag}: an owner is missing: say {source}owner/name")
     revision = {"revision": ref.revision} if ref.revision else {}
     if ref.source == "github":
         return "/models/github", _github(ModelRef(ref.name), subfolder, name) | revision

@@ -19,6 +19,8 @@ def faults(server: Server) -> Iterator[str]:
     yield from _proxies(server)
     if not _ROOT_PATH.fullmatch(server.root_path) or {".", ".."} & {*server.root_path.split("/")}:
         yield f'server.root_path: {server.root_path!r:.60}: write "/prefix", without a final slash'
+    if server.data_dir.startswith("~"):
+        yield f"server.data_dir: {server.data_dir!r:.60}: ~ is not expanded, write the path"
     if bool(server.tls_certificate) != bool(server.tls_key):
         missing = "tls_key" if server.tls_certificate else "tls_certificate"
         yield f"server.{missing}: missing: TLS needs tls_certificate and tls_key"

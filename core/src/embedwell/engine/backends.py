@@ -8,10 +8,11 @@ from embedwell.interfaces.encoders import Backend
 
 LIBRARIES = ("torch", "transformers", "safetensors")
 # oneDNN keeps the code of each product by its exact shape, 0.7 to 1 MB each. One packed model comes
-# to some 320 and keeps all of them; two of different widths may still make some anew. Models that
-# run padded make new ones all the time, of which 1,024 took a gigabyte.
+# to 400 at the most and keeps all of them; two of different widths may still make some anew. Models
+# that run padded make new ones all the time, of which 1,024 took a gigabyte.
 PRODUCTS_KEPT = "512"
-# Each thread keeps descriptions of products besides, 0.26 MB each, made anew in 7 microseconds.
+# Besides, torch keeps descriptions of products in each thread, 0.26 MB each. A batch has fewer than
+# this, and one is made anew in 7 microseconds.
 DESCRIPTIONS_KEPT = "64"
 # Threads that spin between products for longer take the processors from the event loop and from
 # other programs, each of which then keeps a product's other threads spinning; waking threads that

@@ -18,7 +18,7 @@ Ids: TypeAlias = NDArray[np.int64]
 # Rows of a product are a multiple of this: oneDNN makes its code by the exact number. For any other
 # that takes longer than a forward pass, and the code is slower and larger.
 TILE = 16
-STEPS = 16
+STEPS = 16  # sizes from one power of two to the next
 
 
 class Run(NamedTuple):
@@ -99,8 +99,8 @@ def cuts(lengths: Sequence[int], limit: int, packed: bool) -> list[int]:
 def tail(tokens: int, steps: int = STEPS) -> int:
     """How many tokens are missing to the next size of a product.
 
-    Sizes are multiples of TILE, and there are at most `steps`, a power of two, from one power of
-    two to the next: each is code that oneDNN keeps, and that takes time to make.
+    Sizes are multiples of TILE, at most `steps` (a power of two) from one power of two to the next:
+    each is code that oneDNN keeps, and that takes time to make.
     """
     return -tokens % max(TILE, (1 << (tokens - 1).bit_length()) // (2 * steps))
 

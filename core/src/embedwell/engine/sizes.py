@@ -1,8 +1,8 @@
 """How many rows the products of a packed pass have: few numbers, and more where it pays.
 
-oneDNN makes the code of a product for its exact number of rows. That takes longer than to run it,
-and a megabyte; most of the two hundred that a model could have would be for sizes that come once in
-a thousand batches.
+oneDNN makes the code of a product for its exact number of rows and keeps it, a megabyte each. A
+model could have two hundred of them, and under many loads most would be for sizes that come once in
+a thousand passes.
 """
 
 import threading
@@ -11,8 +11,8 @@ from collections import Counter
 from embedwell.engine import packing
 
 ROUGH = 4  # sizes from one power of two to the next
-OFTEN = 16  # times in about AGE passes, and a finer size has code of its own from then on
-AGE = 1024  # passes, after which what came before counts half
+OFTEN = 16  # times in AGE passes, and a finer size has code of its own from then on
+AGE = 1024  # passes, after which counting begins anew
 
 
 class Sizes:
@@ -38,4 +38,4 @@ class Sizes:
         self._passes += 1
         if self._passes == AGE:
             self._passes = 0
-            self._counts = Counter({size: count // 2 for size, count in self._counts.items()})
+            self._counts.clear()

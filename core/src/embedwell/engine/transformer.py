@@ -98,6 +98,8 @@ def _reason(error: Exception, folder: Path) -> Exception:
     if is_out_of_memory(error):
         return DeviceOutOfMemory("the model's weights do not fit in memory")
     what = _short(str(error).replace(str(folder), "the model's folder"))
+    if "ignore_mismatched_sizes" in what:
+        what = "their shapes are not those that its config.json says"
     return InvalidModel(f"Its weights cannot be loaded ({type(error).__name__}): {what}")
 
 

@@ -16,7 +16,7 @@ MISSING = re.compile(
     r"Object missing required field `(?P<field>[^`]*)`(?: - at `\$\.?(?P<at>.*)`)?"
 )
 AT = re.compile(r"(?P<what>.*) - at `\$\.?(?P<at>.*)`", re.DOTALL)
-TRUNCATED = "The body ends before its JSON does, or has half a surrogate pair"
+TRUNCATED = "The body's JSON is cut off, or an escape such as \\ud800 in it lacks its other half"
 UNKNOWN = "Object contains unknown field"
 LARGE = 256 * 1024  # bytes
 DEEP = "The body's JSON is nested too deeply"

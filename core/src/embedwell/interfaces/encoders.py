@@ -154,7 +154,7 @@ class Backend(Protocol):
         """Raises InvalidModel for a snapshot it cannot serve, DeviceOutOfMemory."""
 
     def forget(self) -> None:
-        """Return freed memory to the device: some 20 ms, after a close and between batches."""
+        """Return freed memory to the device; beside `encode`, `load` and itself, so it is quick."""
 
 
 class ModelHandle(Protocol):

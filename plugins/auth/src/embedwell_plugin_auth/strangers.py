@@ -28,6 +28,6 @@ class Strangers:
         """Writes of those not told of yet, if there are any."""
         untold = self.total - self._told
         if untold:
-            log.warning("%d requests without a valid key, the last from %.60a", untold, self._last)
+            log.warning("requests without a valid key: %d, the last from %.60a", untold, self._last)
         self._told = self.total
         self._due = self._clock() + EVERY

@@ -76,7 +76,9 @@ class PinnedNetwork(httpcore.AsyncNetworkBackend):
         try:
             found = await self._resolve(host, port)
         except OSError:
-            raise Transient(f"The name {host} could not be resolved") from None
+            raise Transient(
+                f"The name {host} could not be resolved: is the network there?"
+            ) from None
         if not self._hosts.may_be_private(host, port) and not all(map(is_public, found)):
             raise SourceError(f"Refused to connect to {host}: its address is not a public one")
         return found[:ATTEMPTS]

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from embedwell.engine import packing
 from embedwell.engine.cpu import threads
 from embedwell.engine.cpu.memory import HostMemory
 from embedwell.engine.cpu.processors import Allotment, Processors
+from embedwell.engine.sizes import ROUGH
 from embedwell.errors import InvalidModel
 from embedwell.interfaces.caches import Need
 from embedwell.interfaces.encoders import (
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from embedwell.engine.heads import Heads
 
 log = logging.getLogger(__name__)
+TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
 FLOAT = 4  # bytes
 BATCH_TOKENS = 2048  # smaller batches are slower, larger ones hardly faster
 RELATIVE = ("relative_attention", "relative_attention_num_buckets")  # scores are kept whole
@@ -82,7 +85,9 @@ class CpuBackend:
         scores are kept whole (DeBERTa, MPNet, T5) also four score tables of heads × longest text.
         What oneDNN keeps for all models, half a gigabyte at the most, is left to a safety margin.
         """
-        tokens = max(BATCH_TOKENS, manifest.max_tokens) + (self.side_by_side - 1) * BATCH_TOKENS
+        longest = max(BATCH_TOKENS, manifest.max_tokens)
+        longest += packing.tail(longest, ROUGH)
+        tokens = longest + (self.side_by_side - 1) * BATCH_TOKENS
         row = 12 * manifest.hidden + 3 * manifest.intermediate
         if any(manifest.config.get(key) for key in RELATIVE):
             row += 4 * manifest.heads * manifest.max_tokens
@@ -135,9 +140,8 @@ class CpuBackend:
 
     def forget(self) -> None:
         """Hand free pages back to the system, where its C library can."""
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+        if TRIM is not None:
+            TRIM(ctypes.c_size_t(0))
 
 
 def _verdict(error: Exception) -> Exception:

@@ -19,6 +19,7 @@ from embedwell.engine.cpu import threads
 from embedwell.engine.cpu.faster import Faster
 from embedwell.engine.cpu.helped import Helped
 from embedwell.engine.packing import tail
+from embedwell.engine.sizes import ROUGH
 from embedwell.interfaces.encoders import Batch
 
 MOST = 8  # batches side by side: activations take memory
@@ -61,7 +62,7 @@ class Allotment:
         self._processors = processors
         self._clock = clock
         self._ways = (processors.each, processors.count)
-        self._pays: defaultdict[int, Faster] = defaultdict(Faster)  # by the rows of a product
+        self._pays: defaultdict[int, Faster] = defaultdict(Faster)  # by a product's rows, about
 
     @contextmanager
     def taken(self, batch: Batch) -> Iterator[None]:
@@ -71,7 +72,7 @@ class Allotment:
                 threads.use(self._ways[0])
                 yield
                 return
-            pays = self._pays[batch.lengths[0] + tail(batch.lengths[0])]
+            pays = self._pays[batch.lengths[0] + tail(batch.lengths[0], ROUGH)]
             way = pays.choose()
             threads.use(self._ways[way])
             began = self._clock()
