@@ -1,5 +1,6 @@
 """A server hands back what its batches left in memory."""
 
+import asyncio
 import threading
 from functools import partial
 
@@ -32,4 +33,4 @@ async def test_memory_goes_back_after_a_request(
         assert not backend.asked.is_set()
         answer = await http.post("/embeddings", json={"model": "tiny", "input": "w1"})
         assert answer.status_code == 200
-        assert backend.asked.wait(30)
+        assert await asyncio.to_thread(backend.asked.wait, 30)

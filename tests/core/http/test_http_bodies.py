@@ -28,7 +28,7 @@ def app() -> App:
     [
         (b"", "The body is empty: a JSON object is expected"),
         (b" \n", "The body is empty: a JSON object is expected"),
-        (b"{", "JSON is cut off"),
+        (b"{", "The body's JSON is cut off"),
         (b"\xef\xbb\xbf" + GOOD, "JSON is malformed"),
         (GOOD + b"x", "JSON is malformed: trailing characters"),
         (b'{"model":"m","input":NaN}', "JSON is malformed"),
